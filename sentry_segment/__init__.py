@@ -1,0 +1,15 @@
+"""Mirror every error that Sentry receives for a known user to Segment.
+
+import sentry_sdk
+from sentry_segment import SegmentIntegration
+
+sentry_sdk.init(dsn="https://...", integrations=[SegmentIntegration(write_key="...")])
+"""
+
+from sentry_segment._version import __version__
+from sentry_segment.integration import SegmentIntegration
+from sentry_segment.message import TrackMessage
+from sentry_segment.stats import Stats
+from sentry_segment.verdict import DeliveryError
+
+__all__ = ["DeliveryError", "SegmentIntegration", "Stats", "TrackMessage", "__version__"]

@@ -1,0 +1,129 @@
+"""One exchange with Segment's HTTP API: a request with one message or a batch, and its verdict."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from sentry_segment._version import __version__
+from sentry_segment.deadline import Deadline
+from sentry_segment.encoding import batch_body, track_body
+from sentry_segment.network import NetworkOptions, build_client
+from sentry_segment.options import Options
+from sentry_segment.verdict import Outcome, Verdict, judge
+
+if TYPE_CHECKING:
+    import httpx
+
+_EXCERPT = 200  # characters of an answer's body that an error shows
+_MAX_ANSWER = 65_536  # bytes read of an answer, to be able to use the connection again
+
+
+class SegmentApi:
+    """Segment's tracking API for one write key, over one connection. Not thread-safe."""
+
+    def __init__(self, options: Options, network: NetworkOptions) -> None:
+        self._options = options
+        self._network = network
+        self._deadline = Deadline()
+        self._client: httpx.Client | None = None
+        # The write key is the user name of Basic authentication, without a password.
+        self._credentials = b64encode(f"{options.write_key}:".encode()).decode()
+
+    def send(self, messages: Sequence[bytes], retry_count: int, time_limit: float) -> Verdict:
+        """Send encoded messages, as one request. Never raises.
+
+        `retry_count` is how often just these were tried before; `time_limit` seconds are allowed
+        for the whole exchange (name resolution apart, which no one can interrupt), besides the
+        option `timeout`.
+        """
+        try:
+            return self._exchange(messages, retry_count, min(time_limit, self._options.timeout))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the messages are kept
+            return Verdict(Outcome.RETRY, self._masked(f"{type(error).__name__}: {error}"))
+
+    def close(self) -> None:
+        """Close the connection. The next exchange opens another."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def forget_connection(self) -> None:
+        """Leave the connection to the parent process, in a child just forked."""
+        self._deadline.disconnect()
+        # Not closed: a thread of the parent may have held the client's locks.
+        self._client = None
+        self._deadline = Deadline()
+
+    def _exchange(self, messages: Sequence[bytes], retry_count: int, seconds: float) -> Verdict:
+        sent_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        sent_at = sent_at.replace("+00:00", "Z")
+        if len(messages) == 1:
+            path, body = "/v1/track", track_body(messages[0], sent_at)
+        else:
+            path, body = "/v1/batch", batch_body(messages, sent_at)
+        headers = self._headers(retry_count)
+        if self._options.gzip:
+            body = gzip.compress(body, compresslevel=6)
+            headers["Content-Encoding"] = "gzip"
+
+        if self._client is None:
+            self._client = build_client(self._network, self._options.host, self._options.timeout)
+        self._deadline.set(seconds)
+        with self._client.stream(
+            "POST",
+            self._options.host + path,
+            content=body,
+            headers=headers,
+            timeout=seconds,
+            extensions={"trace": self._deadline.trace},
+        ) as response:
+            verdict = judge(response.status_code, response.headers.get("Retry-After"), time.time())
+            answer = _read(response)
+        if verdict.error and answer:
+            return Verdict(
+                verdict.outcome,
+                self._masked(f"{verdict.error}: {answer}"),
+                verdict.status,
+                verdict.retry_after,
+            )
+        return verdict
+
+    def _headers(self, retry_count: int) -> dict[str, str]:
+        headers = {
+            "Authorization": f"Basic {self._credentials}",
+            "Content-Type": "application/json",
+            "User-Agent": f"sentry-segment/{__version__}",
+            "Accept-Encoding": "identity",
+        }
+        if retry_count:
+            headers["X-Retry-Count"] = str(retry_count)
+        return headers
+
+    def _masked(self, text: str) -> str:
+        """An error's text without the write key, which a server or proxy may have echoed."""
+        for secret in (self._credentials, self._options.write_key):
+            text = text.replace(secret, self._options.masked_write_key)
+        return text[:_EXCERPT]
+
+
+def _read(response: httpx.Response) -> str:
+    """The beginning of the answer's body.
+
+    Read to its end, where that is near, so that the connection can be used again. What goes wrong
+    here changes nothing: the status has told the verdict.
+    """
+    body = b""
+    try:
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > _MAX_ANSWER:
+                break
+    except Exception:  # noqa: BLE001, S110
+        pass
+    text = " ".join(body.decode("utf-8", "replace").split())
+    return "".join(c if c.isprintable() else "?" for c in text)  # it may end up in a terminal

@@ -1,0 +1,65 @@
+"""A time limit on a whole exchange. httpx's own timeouts start anew with every read and write,
+so a server that sends a byte now and then would hold the thread for ever."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+class Deadline:
+    """Holds the one connection of a client to a point in time, set anew for each exchange.
+
+    `trace` is to be given as httpx's request extension of that name
+    (https://www.python-httpx.org/advanced/extensions/#trace): it learns of each new connection
+    and has its network stream obey the deadline from then on.
+    """
+
+    def __init__(self) -> None:
+        self._at = 0.0
+        self._stream: Any = None
+
+    def set(self, seconds: float) -> None:
+        """Give the exchange that begins now so many seconds."""
+        self._at = time.monotonic() + seconds
+
+    def trace(self, name: str, info: dict[str, Any]) -> None:
+        if name.endswith(".connect_tcp.complete"):
+            self._watch(info["return_value"])
+
+    def disconnect(self) -> None:
+        """Close this process's end of the connection, saying nothing on it.
+
+        For a forked child, whose copy of the connection is its parent's.
+        """
+        if self._stream is not None:
+            self._stream.get_extra_info("socket").close()
+
+    def _remaining(self, timeout: float | None) -> float:
+        import httpx
+
+        remaining = self._at - time.monotonic()
+        if remaining <= 0:
+            raise httpx.ReadTimeout("no complete answer within the timeout")
+        return remaining if timeout is None else min(remaining, timeout)
+
+    def _watch(self, stream: Any) -> None:
+        """Replace the stream's methods (httpcore's `NetworkStream`) by ones with the deadline."""
+        self._stream = stream
+        read, write, start_tls = stream.read, stream.write, stream.start_tls
+
+        def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+            data: bytes = read(max_bytes, self._remaining(timeout))
+            return data
+
+        def write_in_time(buffer: bytes, timeout: float | None = None) -> None:
+            write(buffer, self._remaining(timeout))
+
+        def start_tls_in_time(
+            ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+        ) -> Any:
+            tls_stream = start_tls(ssl_context, server_hostname, self._remaining(timeout))
+            self._watch(tls_stream)
+            return tls_stream
+
+        stream.read, stream.write, stream.start_tls = read_in_time, write_in_time, start_tls_in_time

@@ -1,0 +1,210 @@
+"""What is sent next, when, and what follows from the answer. No threads, no clock of its own."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sentry_segment.encoding import EncodingError, MessageTooLongError, encode, fits
+from sentry_segment.log import ProblemLog
+from sentry_segment.message import TrackMessage
+from sentry_segment.options import Options
+from sentry_segment.queue import MessageQueue
+from sentry_segment.stats import Counters, DropReason
+from sentry_segment.verdict import DeliveryError, Outcome, Verdict, backoff
+
+
+class Api(Protocol):
+    """What delivery needs of Segment: see `sentry_segment.api.SegmentApi`."""
+
+    def send(self, messages: Sequence[bytes], retry_count: int, time_limit: float) -> Verdict: ...
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A message on its way, with its JSON, or why it has none."""
+
+    message: TrackMessage
+    body: bytes = b""
+    error: EncodingError | None = None
+
+
+class RateLimit:
+    """At most so many requests in any stretch of so many seconds."""
+
+    def __init__(self, requests: int, seconds: float) -> None:
+        self._seconds = seconds
+        self._requests: deque[float] = deque(maxlen=requests)
+
+    def ready_at(self) -> float:
+        """The time from which the next request is allowed."""
+        if len(self._requests) < (self._requests.maxlen or 0):
+            return 0.0
+        return self._requests[0] + self._seconds
+
+    def note(self, now: float) -> None:
+        """Count a request that is made now."""
+        self._requests.append(now)
+
+
+class Delivery:
+    """Takes messages from the queue and brings them to Segment, one request at a time.
+
+    Times are seconds of the monotonic clock `now`. Messages are settled in their order: no batch
+    is begun before the one under way is delivered or given up.
+    """
+
+    def __init__(
+        self,
+        queue: MessageQueue,
+        api: Api,
+        options: Options,
+        counters: Counters,
+        log: ProblemLog,
+        now: Callable[[], float],
+    ) -> None:
+        self._now = now
+        self._queue = queue
+        self._api = api
+        self._options = options
+        self._counters = counters
+        self._log = log
+        self._rate_limit = RateLimit(*options.rate_limit)
+        self._batches: deque[list[Encoded]] = deque()  # the first is the one under way
+        self._next: Encoded | None = None  # taken, but had no room in the batch
+        self._failures = 0  # of the batch under way, in a row
+        self._hold_until = 0.0
+        self._hold_is_ordered = False  # by a Retry-After, rather than by our own backoff
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to send."""
+        return not (self._batches or self._next or self._queue.has_waiting)
+
+    def ready_at(self) -> float:
+        """The time from which the next request may be made."""
+        return max(self._hold_until, self._rate_limit.ready_at())
+
+    def ordered_until(self) -> float:
+        """The time until which Segment asked not to be called; 0 where it did not."""
+        return self._hold_until if self._hold_is_ordered else 0.0
+
+    def hurry(self, overrule: bool) -> None:
+        """Try again at once; where Segment asked to wait, only to `overrule` it."""
+        if overrule or not self._hold_is_ordered:
+            self._hold_until = 0.0
+            self._hold_is_ordered = False
+
+    def pause(self) -> None:
+        """Wait as after a failed request."""
+        self._failures += 1
+        self._hold_until = self._now() + backoff(self._failures, random.random)
+        self._hold_is_ordered = False
+
+    def send_next(self, time_limit: float) -> None:
+        """Make one request, which may take `time_limit` seconds, and act on the answer."""
+        if not self._batches:
+            batch = self._take_batch()
+            if not batch:
+                return
+            self._batches.append(batch)
+        batch = self._batches[0]
+        self._rate_limit.note(self._now())
+        if self._failures:
+            self._counters.retries += 1
+        verdict = self._api.send([each.body for each in batch], self._failures, time_limit)
+        if verdict.outcome is Outcome.RETRY:
+            self._retry(verdict)
+            return
+        self._failures = 0
+        self._batches.popleft()
+        if verdict.outcome is Outcome.DELIVERED:
+            self._counters.delivered += len(batch)
+            self._queue.settle(len(batch))
+        elif verdict.outcome is Outcome.SPLIT and len(batch) > 1:
+            middle = len(batch) // 2
+            self._batches.extendleft((batch[middle:], batch[:middle]))
+        else:
+            self._refused(batch, verdict)
+
+    def _take_batch(self) -> list[Encoded]:
+        batch: list[Encoded] = []
+        size = 0
+        while True:
+            self._next = following = self._next or self._take()
+            if following is None:
+                return batch
+            if following.error is not None:
+                if batch:
+                    return batch  # it is given up in its turn
+                self._unsendable(following.message, following.error)
+            elif fits(len(batch) + 1, size + len(following.body)):
+                batch.append(following)
+                size += len(following.body)
+            else:
+                return batch
+            self._next = None
+
+    def _take(self) -> Encoded | None:
+        message = self._queue.take()
+        if message is None:
+            return None
+        try:
+            return Encoded(message, encode(message))
+        except EncodingError as error:
+            return Encoded(message, error=error)
+
+    def _retry(self, verdict: Verdict) -> None:
+        self._counters.last_error = verdict.error
+        self.pause()
+        if verdict.retry_after is not None:
+            self._hold_until = self._now() + verdict.retry_after
+            self._hold_is_ordered = True
+        self._log.warn(
+            "retry",
+            f"Segment ({self._options.host}) could not take {len(self._batches[0])} message(s), "
+            f"{len(self._queue)} wait and will be tried again: {verdict.error}",
+        )
+
+    def _refused(self, batch: list[Encoded], verdict: Verdict) -> None:
+        self._counters.last_error = verdict.error
+        self._log.warn(f"refused {verdict.status}", self._refusal(len(batch), verdict))
+        messages = [each.message for each in batch]
+        self._give_up(messages, "send_error", DeliveryError(verdict.error, verdict.status))
+
+    def _refusal(self, messages: int, verdict: Verdict) -> str:
+        host = self._options.host
+        if verdict.status in (401, 403):
+            return (
+                f"Segment ({host}) refused the write key {self._options.masked_write_key} with "
+                f"{verdict.error}; {messages} message(s) dropped. The right key stands in Segment "
+                f"under Connections > Sources > (your source) > Settings > API Keys; "
+                f"pass it as write_key or in SEGMENT_WRITE_KEY, and check that host is the region "
+                f"of your workspace"
+            )
+        hint = ""
+        if verdict.status is not None and 300 <= verdict.status < 400:
+            hint = "; redirects are not followed: pass the final address as host"
+        return f"Segment ({host}) refused {messages} message(s) for good: {verdict.error}{hint}"
+
+    def _unsendable(self, message: TrackMessage, error: EncodingError) -> None:
+        self._counters.last_error = str(error)
+        self._log.warn("encoding", f"A message can't be sent and was dropped: {error}")
+        too_long = isinstance(error, MessageTooLongError)
+        reason: DropReason = "send_error" if too_long else "internal_sdk_error"
+        self._give_up([message], reason, DeliveryError(str(error)))
+
+    def _give_up(
+        self, messages: list[TrackMessage], reason: DropReason, error: DeliveryError
+    ) -> None:
+        self._counters.drop(reason, len(messages))
+        self._queue.settle(len(messages))
+        if self._options.on_error is None:
+            return
+        try:
+            self._options.on_error(error, messages)
+        except Exception as raised:  # noqa: BLE001 - the application's own code
+            self._log.warn("on_error", f"on_error raised {type(raised).__name__}: {raised}")

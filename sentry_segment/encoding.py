@@ -1,0 +1,102 @@
+"""Messages as JSON within Segment's limits, and the bodies of the requests that carry them.
+
+Limits: https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sentry_segment.message import TrackMessage
+
+MAX_MESSAGE_BYTES = 32_000  # "32 KB": the smaller reading is safe under both
+MAX_BATCH_BYTES = 500_000
+MAX_BATCH_MESSAGES = 2_500
+
+# Room in a request's body for what is around the messages: the brackets and `sentAt`.
+_ENVELOPE_BYTES = 100
+_SHORTEST_CUT = 64  # characters; dates, levels and the like are never cut
+_PROTECTED = frozenset({"userId", "messageId", "eventId"})
+
+
+class EncodingError(ValueError):
+    """A message that has no JSON form, or none within the limits."""
+
+
+class MessageTooLongError(EncodingError):
+    """A message over the limit of one message even with its texts cut."""
+
+
+def encode(message: TrackMessage) -> bytes:
+    """One message as JSON in UTF-8, at most 32 KB: the longest texts are cut where it is more.
+
+    Raises `EncodingError` where that can't be done: something in the message has no JSON form
+    (which only `before_track` can have put there), or it is too long without any long text.
+    """
+    body = _dump(message)
+    return body if len(body) <= MAX_MESSAGE_BYTES else _dump_cut(message, len(body))
+
+
+def _dump(message: Any) -> bytes:
+    try:
+        text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncodingError(f"the message has no JSON form: {error}") from error
+    # Lone surrogates have no UTF-8 form; like Relay's own binding, put "?" in their place.
+    return text.encode("utf-8", "replace")
+
+
+def _dump_cut(message: TrackMessage, size: int) -> bytes:
+    """The message with all texts cut to the greatest length with which it fits."""
+    fitting, too_long = _SHORTEST_CUT, max(map(len, _texts(message)), default=0)
+    body = _dump(_cut(message, fitting))
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise MessageTooLongError(
+            f"the message has {size} bytes, over Segment's limit of {MAX_MESSAGE_BYTES}"
+        )
+    while too_long - fitting > 1:
+        length = (fitting + too_long) // 2
+        candidate = _dump(_cut(message, length))
+        if len(candidate) <= MAX_MESSAGE_BYTES:
+            fitting, body = length, candidate
+        else:
+            too_long = length
+    return body
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _cut(value: Any, length: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= length else value[: length - 3] + "..."
+    if isinstance(value, dict):
+        return {
+            key: part if key in _PROTECTED else _cut(part, length) for key, part in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_cut(part, length) for part in value]
+    return value
+
+
+def fits(messages: int, size: int) -> bool:
+    """Whether a batch of so many messages, with so many bytes in all, is within the limits."""
+    # A comma stands between any two.
+    return messages <= MAX_BATCH_MESSAGES and size + messages + _ENVELOPE_BYTES <= MAX_BATCH_BYTES
+
+
+def track_body(message: bytes, sent_at: str) -> bytes:
+    """The body of `POST /v1/track`: the message itself, with `sentAt`."""
+    return message[:-1] + b',"sentAt":"%s"}' % sent_at.encode()
+
+
+def batch_body(messages: Sequence[bytes], sent_at: str) -> bytes:
+    """The body of `POST /v1/batch`."""
+    return b'{"batch":[%s],"sentAt":"%s"}' % (b",".join(messages), sent_at.encode())

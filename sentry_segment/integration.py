@@ -1,0 +1,225 @@
+"""The integration: its options, its place in the SDK, and the way of an event through it."""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import threading
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.integrations import Integration
+from sentry_sdk.integrations import logging as sentry_logging
+from sentry_sdk.scope import add_global_event_processor
+
+from sentry_segment.log import ProblemLog, logger
+from sentry_segment.message import TrackMessage, track_message
+from sentry_segment.network import NetworkOptions
+from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
+from sentry_segment.stats import Stats
+from sentry_segment.transport import MirroringTransport
+from sentry_segment.worker import Worker, flush_at_exit
+
+if TYPE_CHECKING:
+    from sentry_sdk.envelope import Envelope
+
+
+class SegmentIntegration(Integration):
+    """Mirrors every error that Sentry receives for a known user to Segment.
+
+        sentry_sdk.init(dsn="https://...", integrations=[SegmentIntegration(write_key="...")])
+
+    What Sentry gets is never changed, delayed or dropped. Messages are delivered by a background
+    thread, which is started with the first of them.
+
+    Args:
+        write_key: the Segment source's write key; `None` reads the environment variable
+            `SEGMENT_WRITE_KEY`. Where it is empty, the integration does nothing, and says so in
+            its log.
+        host: base URL of Segment, or of a collector compatible with it. Workspaces in the EU have
+            `https://events.eu1.segmentapis.com`.
+        event_name: the track calls' `event`.
+        before_track: `(message, event) -> message or None`, called in the capturing thread with
+            each message and a deep copy of the Sentry event it was made from: edits the message,
+            or drops it by returning `None`. Where it raises, the message is dropped, so that
+            nothing leaves that it was to remove.
+        on_error: `(error, messages)`, called from the background thread for messages that are
+            given up for good. `error` is a `DeliveryError`, with the HTTP `status`.
+        max_queue_size: messages held in memory while Segment does not take them; past it the
+            newest are dropped.
+        rate_limit: `(requests, seconds)`: how many requests this process makes to Segment in so
+            many seconds at the most. What is more waits.
+        timeout: seconds for one exchange with Segment, as a whole.
+        gzip: whether to compress the requests' bodies.
+
+    Raises:
+        TypeError: an option has a value of a wrong type. The error names the option.
+        ValueError: an option has a value that is not allowed. The error names the option.
+    """
+
+    identifier = "segment"
+
+    _worker: Worker | None = None  # until the integration is attached to a client
+
+    def __init__(
+        self,
+        write_key: str | None = None,
+        *,
+        host: str = DEFAULT_HOST,
+        event_name: str = "Error Captured",
+        before_track: BeforeTrack | None = None,
+        on_error: OnError | None = None,
+        max_queue_size: int = 10_000,
+        rate_limit: tuple[int, float] = (200, 1.0),
+        timeout: float = 10.0,
+        gzip: bool = False,
+    ) -> None:
+        self._begin(
+            Options(
+                write_key=write_key,  # type: ignore[arg-type]  # None becomes the environment's
+                host=host,
+                event_name=event_name,
+                before_track=before_track,
+                on_error=on_error,
+                max_queue_size=max_queue_size,
+                rate_limit=rate_limit,
+                timeout=timeout,
+                gzip=gzip,
+            )
+        )
+        if not self._options.write_key:
+            logger.warning(
+                "No write key: errors are not mirrored to Segment. "
+                "Pass write_key, or set the environment variable %s",
+                WRITE_KEY_VARIABLE,
+            )
+        elif self._options.is_plain_http:
+            logger.warning(
+                "host is %s: messages and the write key will cross the network unencrypted",
+                self._options.host,
+            )
+
+    def _begin(self, options: Options) -> None:
+        self._options = options
+        self._log = ProblemLog()
+        self._here = threading.local()  # .in_hook: whether this thread is within before_track
+
+    def __repr__(self) -> str:
+        options = self._options
+        return f"<SegmentIntegration write_key={options.masked_write_key!r} host={options.host!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled are the options alone: a copy has a queue and a thread of its own."""
+        return {"options": self._options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._begin(state["options"])
+
+    @property
+    def stats(self) -> Stats:
+        """A snapshot of what became of the messages in this process so far."""
+        return Stats() if self._worker is None else self._worker.stats()
+
+    def flush(self, timeout: float = 2.0) -> bool:
+        """Wait until what was mirrored so far is delivered, `timeout` seconds at the most.
+
+        A wait between two tries is cut short, but for one that Segment itself asked for. Returns
+        whether everything is delivered (or was refused for good).
+
+        `sentry_sdk.flush()` and the end of the process flush the mirror too: call this only to
+        wait for Segment alone.
+        """
+        worker = self._worker
+        return worker is None or worker.finish_flush(worker.begin_flush(timeout))
+
+    @staticmethod
+    def setup_once() -> None:
+        """Called by the SDK once in a process, for the first client with this integration."""
+        # Our log lines must neither become events, breadcrumbs nor logs in Sentry.
+        sentry_logging.ignore_logger(logger.name)
+        ignore_logs = getattr(sentry_logging, "ignore_logger_for_sentry_logs", None)
+        if ignore_logs is not None:  # newer SDKs keep a second list
+            ignore_logs(logger.name)
+        # Exit handlers run last in, first out: this one after Sentry's own, which the SDK sets up
+        # after the integrations that are given to it.
+        atexit.register(flush_at_exit)
+        add_global_event_processor(_attach)
+
+    def attach(self, client: Any) -> None:
+        """Watch a client's transport from now on, if that is not done yet."""
+        transport = client.transport
+        if transport is None or not self._options.write_key:
+            return  # nothing is sent to Sentry, or nothing to be mirrored
+        if getattr(transport, "mirroring_to", None) is self:
+            return
+        # Should two threads come by here at once, each wraps the bare transport, and either of the
+        # wrappers may stay.
+        client.transport = MirroringTransport(transport, self, self._worker_for(client.options))
+
+    def _worker_for(self, sentry_options: dict[str, Any]) -> Worker:
+        worker = self._worker
+        if worker is None:
+            worker = Worker(
+                self._options,
+                NetworkOptions.from_sentry(sentry_options),
+                self._log,
+                exit_timeout=sentry_options["shutdown_timeout"],
+            )
+            # Atomic, unlike an assignment after the question: of two threads' workers one stays.
+            worker = self.__dict__.setdefault("_worker", worker)
+        return worker
+
+    def mirror(self, envelope: Envelope) -> None:
+        """Queue the message for an envelope's event, where there is one. Never raises."""
+        try:
+            event: Any = envelope.get_event()
+            message = None if event is None else track_message(event, self._options.event_name)
+            if message is not None and self._options.before_track is not None:
+                message = self._before_track(message, event)
+            if message is not None and self._worker is not None:
+                self._worker.put(message)
+        except Exception as error:  # noqa: BLE001 - the capture goes on, whatever happened here
+            self._drop("internal_sdk_error", f"An event could not be mirrored: {error!r}")
+
+    def _before_track(self, message: TrackMessage, event: Any) -> TrackMessage | None:
+        assert self._options.before_track is not None
+        if getattr(self._here, "in_hook", False):
+            # Captured by the hook itself: Sentry has it, but to mirror it would call the hook
+            # again, and so on without an end.
+            self._drop("before_track", "An error captured within before_track was not mirrored")
+            return None
+        self._here.in_hook = True
+        try:
+            edited: object = self._options.before_track(message, copy.deepcopy(event))
+        except Exception as error:  # noqa: BLE001 - the application's own code
+            self._drop("before_track", f"before_track raised {type(error).__name__}: {error}")
+            return None
+        finally:
+            self._here.in_hook = False
+        if isinstance(edited, dict):
+            return edited  # type: ignore[return-value]
+        text = (
+            "before_track dropped a message"
+            if edited is None
+            else f"before_track returned a {type(edited).__name__}: expected the message or None"
+        )
+        self._drop("before_track", text, quiet=edited is None)
+        return None
+
+    def _drop(self, reason: Any, text: str, quiet: bool = False) -> None:
+        if self._worker is not None:
+            self._worker.drop(reason)
+        if not quiet:
+            self._log.warn(reason, text)
+
+
+def _attach(event: Any, hint: Any) -> Any:
+    """An event processor that passes every event on, and attaches the client at its first."""
+    client = sentry_sdk.get_client()
+    integration = client.get_integration(SegmentIntegration)
+    if integration is not None:
+        try:
+            integration.attach(client)
+        except Exception as error:  # noqa: BLE001 - the capture goes on
+            integration._log.warn("attach", f"Could not attach to the Sentry client: {error!r}")
+    return event

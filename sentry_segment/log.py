@@ -1,0 +1,43 @@
+"""Log lines, on the logger `sentry_segment`: a repeated problem is said once a minute."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger("sentry_segment")
+
+INTERVAL = 60.0  # seconds
+
+
+class ProblemLog:
+    """Logs problems, each kind at most once in `INTERVAL`, with the number left out since."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.RLock()
+        self._said: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def after_fork(self) -> None:
+        """In a child just forked: a lock that no thread of the parent holds."""
+        self._lock = threading.RLock()
+
+    def warn(self, kind: str, text: str) -> None:
+        """Log a problem of this kind, unless one was logged a short time ago. Never raises."""
+        now = self._now()
+        with self._lock:
+            if now - self._said.get(kind, -INTERVAL) < INTERVAL:
+                self._left_out[kind] = self._left_out.get(kind, 0) + 1
+                return
+            # Before the line is out: a handler that captures errors may come by here again.
+            self._said[kind] = now
+            left_out = self._left_out.pop(kind, 0)
+        if left_out:
+            text = f"{text} (and {left_out} more times since this was last logged)"
+        try:
+            logger.warning("%s", text)
+        except Exception:  # noqa: BLE001, S110 - a logging filter of the application's
+            pass

@@ -1,0 +1,160 @@
+"""The integration's options, each checked where it is given."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+from sentry_segment.message import TrackMessage
+
+BeforeTrack = Callable[[TrackMessage, dict[str, Any]], TrackMessage | None]
+OnError = Callable[[Exception, list[TrackMessage]], None]
+
+DEFAULT_HOST = "https://api.segment.io"
+WRITE_KEY_VARIABLE = "SEGMENT_WRITE_KEY"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `SegmentIntegration` was given, checked and brought into one form."""
+
+    write_key: str
+    host: str
+    event_name: str
+    before_track: BeforeTrack | None
+    on_error: OnError | None
+    max_queue_size: int
+    rate_limit: tuple[int, float]
+    timeout: float
+    gzip: bool
+
+    def __post_init__(self) -> None:
+        check = object.__setattr__  # the dataclass is frozen; this is its constructor
+        check(self, "write_key", _write_key(self.write_key))
+        check(self, "host", _host(self.host))
+        check(self, "event_name", _event_name(self.event_name))
+        _optional_callable("before_track", self.before_track)
+        _optional_callable("on_error", self.on_error)
+        _positive_int("max_queue_size", self.max_queue_size)
+        check(self, "rate_limit", _rate_limit(self.rate_limit))
+        check(self, "timeout", _positive_number("timeout", self.timeout))
+        if not isinstance(self.gzip, bool):
+            _wrong_type("gzip", self.gzip, "True or False")
+
+    @property
+    def masked_write_key(self) -> str:
+        """The write key as it may be shown: its last four characters at the most."""
+        return mask(self.write_key)
+
+    @property
+    def is_plain_http(self) -> bool:
+        """Whether the messages and the write key would cross a network unencrypted."""
+        parts = urlsplit(self.host)
+        return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+
+    def __repr__(self) -> str:
+        return f"Options(write_key={self.masked_write_key!r}, host={self.host!r})"
+
+
+def mask(write_key: str) -> str:
+    """`"…wxyz"`: enough to tell two keys apart, too little to use one."""
+    return "…" + write_key[-4:] if len(write_key) >= 8 else "…"
+
+
+def _write_key(value: object) -> str:
+    if value is None:
+        value = os.environ.get(WRITE_KEY_VARIABLE, "")
+    if not isinstance(value, str):
+        # Without the value: it may be the key itself, as bytes.
+        raise TypeError(
+            f"write_key: expected a Segment source's write key as a string, "
+            f"or None to read the environment variable {WRITE_KEY_VARIABLE}; "
+            f"got a value of type {type(value).__name__}"
+        )
+    return value.strip()  # keys read from a file often end with a newline
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str):
+        _wrong_type("host", value, f"an http(s) URL such as {DEFAULT_HOST!r}")
+    text = value.strip()
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is not a number from 0 to 65535
+    except ValueError:
+        _wrong_host(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        _wrong_host(value)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "host: expected a URL without user name and password; "
+            "the write key is what Segment authenticates by: pass it as write_key"
+        )
+    if parts.query or parts.fragment or any(c <= " " or c == "\x7f" for c in text):
+        _wrong_host(value)
+    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _wrong_host(value: str) -> NoReturn:
+    raise ValueError(
+        f"host: expected the base URL of Segment or of a compatible collector, "
+        f"such as {DEFAULT_HOST!r}; got {value!r}"
+    )
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost" or hostname.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _event_name(value: object) -> str:
+    if not isinstance(value, str):
+        _wrong_type("event_name", value, "the track call's event name as a string")
+    if not value.strip():
+        raise ValueError('event_name: expected a name such as "Error Captured"; got an empty one')
+    return value
+
+
+def _optional_callable(option: str, value: object) -> None:
+    if value is not None and not callable(value):
+        _wrong_type(option, value, "a callable or None")
+
+
+def _positive_int(option: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        _wrong_type(option, value, "a whole number of at least 1")
+    if value < 1:
+        raise ValueError(f"{option}: expected a whole number of at least 1; got {value!r}")
+    return value
+
+
+def _positive_number(option: str, value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        _wrong_type(option, value, "a number of seconds greater than 0")
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{option}: expected a number of seconds greater than 0; got {value!r}")
+    return float(value)
+
+
+def _rate_limit(value: object) -> tuple[int, float]:
+    accepted = "a pair (requests, seconds) such as (200, 1.0)"
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        _wrong_type("rate_limit", value, accepted)
+    if len(value) != 2:
+        raise ValueError(f"rate_limit: expected {accepted}; got {value!r}")
+    requests = _positive_int("rate_limit (requests)", value[0])
+    return requests, _positive_number("rate_limit (seconds)", value[1])
+
+
+def _wrong_type(option: str, value: object, accepted: str) -> NoReturn:
+    raise TypeError(f"{option}: expected {accepted}; got {value!r} of type {type(value).__name__}")

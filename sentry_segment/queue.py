@@ -1,0 +1,65 @@
+"""The bounded queue between the threads that capture errors and the one that delivers them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from sentry_segment.message import TrackMessage
+
+
+class MessageQueue:
+    """Messages in the order they came, up to a number, counted until they are settled.
+
+    A message that was taken still counts against the bound until it is settled, that is delivered
+    or given up: a batch under way is held in memory like the rest.
+
+    Putting is re-entrant: the lock is, and nothing in it is slow or calls out.
+    """
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._lock = threading.RLock()
+        self._waiting: deque[TrackMessage] = deque()
+        self._accepted = 0
+        self._settled = 0
+
+    def put(self, message: TrackMessage) -> bool:
+        """Append a message; False, and the message is not taken, where the queue is full."""
+        with self._lock:
+            if self._accepted - self._settled >= self._max_size:
+                return False
+            self._waiting.append(message)
+            self._accepted += 1
+            return True
+
+    def take(self) -> TrackMessage | None:
+        """The oldest waiting message; `None` where none is waiting."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def settle(self, messages: int) -> None:
+        """Say of messages that were taken that they need no more room."""
+        with self._lock:
+            self._settled += messages
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._waiting)
+
+    @property
+    def accepted(self) -> int:
+        """Messages ever put."""
+        return self._accepted
+
+    @property
+    def settled(self) -> int:
+        """Messages ever settled: these were the first `settled` of the accepted ones."""
+        return self._settled
+
+    def __len__(self) -> int:
+        with self._lock:
+            return self._accepted - self._settled

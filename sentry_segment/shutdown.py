@@ -1,0 +1,39 @@
+"""The end of the process: whether it has come, and how long it may take."""
+
+from __future__ import annotations
+
+import threading
+
+
+def is_ending() -> bool:
+    """Whether the exit handlers run: what is not delivered now, this process never delivers.
+
+    The interpreter marks the main thread as done before it calls them.
+    """
+    return not threading.main_thread().is_alive()
+
+
+class ExitBudget:
+    """The seconds that flushing may still add to the process's exit.
+
+    Sentry's exit hook flushes the current client, then our own flushes what is left of any other.
+    All of them together get as long as one of them, so that a dead server delays the exit once.
+    """
+
+    def __init__(self) -> None:
+        self._spent = 0.0
+
+    def allow(self, timeout: float, exit_timeout: float) -> float:
+        """How much of `timeout` a flush may take, where `exit_timeout` is allowed in all."""
+        return max(0.0, min(timeout, exit_timeout - self._spent))
+
+    def spend(self, seconds: float) -> None:
+        """Count the seconds that a flush took."""
+        self._spent += seconds
+
+    def reset(self) -> None:
+        """Begin anew, in a forked child."""
+        self._spent = 0.0
+
+
+exit_budget = ExitBudget()

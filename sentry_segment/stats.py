@@ -1,0 +1,78 @@
+"""Counters, and the snapshot of them that users see."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+# The words of Sentry's client reports (https://develop.sentry.dev/sdk/telemetry/client-reports/),
+# and the name of our own hook beside Sentry's "before_send".
+DropReason = Literal[
+    "queue_overflow", "network_error", "send_error", "before_track", "internal_sdk_error"
+]
+DROP_REASONS: tuple[DropReason, ...] = (
+    "queue_overflow",
+    "network_error",
+    "send_error",
+    "before_track",
+    "internal_sdk_error",
+)
+
+
+def _nothing_dropped() -> Mapping[str, int]:
+    return MappingProxyType(dict.fromkeys(DROP_REASONS, 0))
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What became of the messages of one integration in this process so far, all in messages.
+
+    `mirrored` messages were put into the queue; of those, `queued` wait there (or are under way),
+    and `delivered` were accepted by Segment. `retries` is the number of requests that were made
+    again. `dropped` has a count for each reason: `queue_overflow` (the queue was full),
+    `before_track` (the hook dropped the message, raised, or returned something else than a
+    message), `send_error` (Segment refused the message for good), `network_error` (still waiting
+    when the process ended), `internal_sdk_error` (a fault of this library). `last_error` describes
+    the latest failed request, and stays when later ones succeed.
+    """
+
+    mirrored: int = 0
+    queued: int = 0
+    delivered: int = 0
+    retries: int = 0
+    dropped: Mapping[str, int] = field(default_factory=_nothing_dropped)
+    last_error: str | None = None
+
+
+class Counters:
+    """Counts of one process, incremented from any thread.
+
+    The lock is re-entrant: a signal handler that captures an error in the middle of a count must
+    not wait for itself.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._dropped: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
+        self.delivered = 0
+        self.retries = 0
+        self.last_error: str | None = None
+
+    def drop(self, reason: DropReason, messages: int = 1) -> None:
+        with self._lock:
+            self._dropped[reason] += messages
+
+    def snapshot(self, mirrored: int, queued: int) -> Stats:
+        with self._lock:
+            dropped = dict(self._dropped)
+        return Stats(
+            mirrored=mirrored,
+            queued=queued,
+            delivered=self.delivered,
+            retries=self.retries,
+            dropped=MappingProxyType(dropped),
+            last_error=self.last_error,
+        )

@@ -1,0 +1,93 @@
+"""Sentry's transport, watched: the one place that sees exactly what Sentry is handed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+import sentry_sdk.transport
+import sentry_sdk.utils
+
+from sentry_segment.worker import Flush, Worker
+
+if TYPE_CHECKING:
+    from sentry_sdk.envelope import Envelope
+    from sentry_sdk.transport import Transport
+
+    from sentry_segment.integration import SegmentIntegration
+
+# Only newer SDKs have the two.
+_AsyncTransport: Any = getattr(sentry_sdk.transport, "AsyncHttpTransport", ())
+_internal_task: Any = getattr(sentry_sdk.utils, "mark_sentry_task_internal", nullcontext)
+
+
+class MirroringTransport:
+    """Passes everything on to the wrapped transport, and shows the integration each envelope.
+
+    It presents itself as an instance of the wrapped class, for the SDK asks in places whether its
+    transport is an asynchronous one, say.
+    """
+
+    def __init__(self, inner: Transport, integration: SegmentIntegration, worker: Worker) -> None:
+        self._inner = inner
+        self._integration = integration
+        self._worker = worker
+        worker.open()
+        # Called once: when the client is closed, or dropped without a close.
+        self._release = finalize(self, worker.release)
+        self._release.atexit = False
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return self._inner.__class__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @property
+    def mirroring_to(self) -> SegmentIntegration:
+        """The integration that sees what goes through here, also from behind other wrappers."""
+        return self._integration
+
+    def capture_envelope(self, envelope: Envelope) -> Any:
+        self._integration.mirror(envelope)
+        return self._inner.capture_envelope(envelope)
+
+    def flush(self, timeout: float, callback: Any = None) -> Any:
+        """Flush both, side by side, within the timeout."""
+        flush = self._worker.begin_flush(timeout)
+        inner: Any = self._inner  # whose flush returns something, where it is asynchronous
+        result = inner.flush(timeout, callback)
+        if isinstance(inner, _AsyncTransport) or inspect.isawaitable(result):
+            return _finish_in_loop(flush, result, timeout)
+        self._worker.finish_flush(flush)
+        return result
+
+    def kill(self) -> Any:
+        self._release()
+        return self._inner.kill()
+
+
+def _finish_in_loop(flush: Flush | None, result: Any, timeout: float) -> Any:
+    """An awaitable for both flushes; like the SDK's own, a task."""
+    if flush is None:
+        return result
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return result  # no loop that could wait
+
+    deadline = loop.time() + timeout
+
+    async def both() -> None:
+        if result is not None:
+            await result
+        remaining = max(0.0, deadline - loop.time())
+        # Unlike wait_for, wait does not cancel what it gives up waiting for.
+        await asyncio.wait([asyncio.wrap_future(flush.done)], timeout=remaining)
+
+    with _internal_task():
+        return loop.create_task(both())

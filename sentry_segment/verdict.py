@@ -1,0 +1,90 @@
+"""What an answer of Segment means for the messages sent, and how long to wait after it.
+
+The rules are those of Segment's own Python library 2.4 (`segment.analytics.consumer`): the same
+statuses are tried again, and `Retry-After` is honoured up to the same 300 seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+MAX_RETRY_AFTER = 300.0  # seconds
+FIRST_BACKOFF = 0.5  # seconds
+MAX_BACKOFF = 60.0  # seconds
+
+_RETRIED_4XX = frozenset({408, 410, 429, 460})
+_FINAL_5XX = frozenset({501, 505, 511})
+# The refusals that one message of a batch may be to blame for.
+_SPLIT = frozenset({400, 413})
+
+
+class Outcome(Enum):
+    """What is to be done with the messages of a request."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    SPLIT = "split"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a request; `retry_after` in seconds, where the server asked for it."""
+
+    outcome: Outcome
+    error: str = ""
+    status: int | None = None
+    retry_after: float | None = None
+
+
+class DeliveryError(Exception):
+    """Why messages were given up: `status` is Segment's answer, `None` where there was none."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def judge(status: int, retry_after: str | None, now: float) -> Verdict:
+    """The verdict on an answer with this status and `Retry-After` header.
+
+    `now` is the wall clock in seconds since 1970, which a date in `Retry-After` is held against.
+    """
+    error = f"HTTP {status}"
+    if 200 <= status < 300:
+        return Verdict(Outcome.DELIVERED, status=status)
+    if status in _RETRIED_4XX or (500 <= status < 600 and status not in _FINAL_5XX):
+        return Verdict(Outcome.RETRY, error, status, parse_retry_after(retry_after, now))
+    if status in _SPLIT:
+        return Verdict(Outcome.SPLIT, error, status)
+    return Verdict(Outcome.REFUSED, error, status)
+
+
+def parse_retry_after(header: str | None, now: float) -> float | None:
+    """Seconds to wait, more than 0 and 300 at the most; `None` where the header says nothing."""
+    header = (header or "").strip()
+    if header.isascii() and header.isdigit():
+        seconds = float(header[:9])  # no number of seconds needs more digits
+    else:
+        try:
+            date = parsedate_to_datetime(header)
+            # A date without a zone is one in UTC (RFC 9110, section 5.6.7).
+            date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+            seconds = date.timestamp() - now
+        except (TypeError, ValueError, OverflowError, IndexError):
+            return None
+    return min(seconds, MAX_RETRY_AFTER) if seconds > 0 else None
+
+
+def backoff(failures: int, random: Callable[[], float]) -> float:
+    """Seconds to wait after this many failures in a row: exponential, with full jitter.
+
+    `random` gives a number from 0 to 1. Full jitter spreads the retries of many processes best
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+    """
+    ceiling: float = min(FIRST_BACKOFF * 2 ** min(failures - 1, 30), MAX_BACKOFF)
+    return ceiling * random()

@@ -1,0 +1,313 @@
+"""The background thread of one integration: started with the first message, woken, flushed,
+ended, and begun anew in a forked child."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Protocol
+from weakref import WeakSet
+
+from sentry_segment.api import SegmentApi
+from sentry_segment.delivery import Delivery
+from sentry_segment.log import ProblemLog, logger
+from sentry_segment.message import TrackMessage
+from sentry_segment.network import NetworkOptions
+from sentry_segment.options import Options
+from sentry_segment.queue import MessageQueue
+from sentry_segment.shutdown import exit_budget, is_ending
+from sentry_segment.silence import outside_any_request, silence
+from sentry_segment.stats import Counters, DropReason, Stats
+
+
+class Clock(Protocol):
+    """Time as the worker sees it."""
+
+    def now(self) -> float:
+        """Seconds of a monotonic clock."""
+
+    def wait(self, wake: SimpleQueue[None], seconds: float | None) -> None:
+        """Wait until something is in `wake`, and take it, or until the seconds are over."""
+
+
+class SystemClock:
+    """The real time."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wait(self, wake: SimpleQueue[None], seconds: float | None) -> None:
+        try:
+            wake.get(timeout=seconds)
+        except Empty:
+            pass
+
+
+@dataclass(frozen=True)
+class Flush:
+    """Somebody waiting until the first `goal` messages are settled."""
+
+    goal: int
+    begun: float
+    deadline: float
+    last_try: bool = False
+    done: Future[bool] = field(default_factory=Future)
+
+
+class Worker:
+    """Owns the queue and the thread that empties it.
+
+    The thread runs while anybody uses the worker (`open`, `release`) and something was put; after
+    the last release it ends as soon as nothing is left to send. Waking it is one `put` on a
+    `SimpleQueue`, which, unlike `threading.Event` and `Condition`, a signal handler may call in
+    the middle of another such call.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        network: NetworkOptions,
+        log: ProblemLog,
+        exit_timeout: float,
+        clock: Clock | None = None,
+    ) -> None:
+        self._options = options
+        self._clock = clock or SystemClock()
+        self._api = SegmentApi(options, network)
+        self._log = log
+        self._users = 0
+        self.exit_timeout = exit_timeout
+        self._begin()
+        _workers.add(self)
+
+    def _begin(self) -> None:
+        """The state of a process that has put nothing yet."""
+        self._lock = threading.RLock()
+        self._running = threading.Lock()  # held by whichever thread is delivering
+        self._thread: threading.Thread | None = None
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        # Whether the thread is going to look at the queue without being woken.
+        self._is_awake = False
+        self._flushes: deque[Flush] = deque()  # handed to the thread
+        self._waiting: list[Flush] = []  # the thread's own
+        self._counters = Counters()
+        self._queue = MessageQueue(self._options.max_queue_size)
+        self._delivery = Delivery(
+            self._queue, self._api, self._options, self._counters, self._log, self._clock.now
+        )
+
+    # Called from any thread
+
+    def put(self, message: TrackMessage) -> None:
+        """Queue a message for delivery; where the queue is full, drop and count it."""
+        if not self._queue.put(message):
+            self.drop("queue_overflow")
+            self._log.warn(
+                "overflow",
+                f"max_queue_size ({self._options.max_queue_size}) is reached: new messages are "
+                f"dropped until Segment ({self._options.host}) takes some of those that wait",
+            )
+        elif not self._is_awake:
+            self._is_awake = True
+            self._wake.put(None)
+            self._ensure_thread()
+
+    def drop(self, reason: DropReason) -> None:
+        """Count a message that was dropped before it was put."""
+        self._counters.drop(reason)
+
+    def stats(self) -> Stats:
+        return self._counters.snapshot(self._queue.accepted, len(self._queue))
+
+    def open(self) -> None:
+        """Say that somebody is going to put messages."""
+        with self._lock:
+            self._users += 1
+
+    def release(self) -> None:
+        """Say that one of those who opened the worker puts no more."""
+        with self._lock:
+            self._users -= 1
+        self._wake.put(None)
+
+    def begin_flush(self, timeout: float) -> Flush | None:
+        """Have what was put so far delivered within `timeout` seconds, without waiting for it.
+
+        `None` where nothing is left to deliver. To be followed by `finish_flush`.
+
+        When the process is ending, this is the last try for what waits in any worker, and all
+        flushes together get as long as one.
+        """
+        last_try = is_ending()
+        if last_try:
+            timeout = exit_budget.allow(timeout, self.exit_timeout)
+        if not len(self._queue) or threading.current_thread() is self._thread:
+            return None
+        now = self._clock.now()
+        flush = Flush(self._queue.accepted, now, now + timeout, last_try)
+        # So that nobody who gives up waiting can cancel what the thread is about to set.
+        flush.done.set_running_or_notify_cancel()
+        self._flushes.append(flush)
+        self._wake.put(None)
+        self._ensure_thread()
+        return flush
+
+    def finish_flush(self, flush: Flush | None) -> bool:
+        """Wait for a flush until its deadline; whether all it was begun for is settled.
+
+        Where no thread can be started any more, delivers in this one.
+        """
+        if flush is None:
+            return not len(self._queue)
+        try:
+            if self._thread is None:
+                self._deliver_here(flush)
+            return flush.done.result(max(0.0, flush.deadline - self._clock.now()))
+        except FutureTimeoutError:
+            return False
+        finally:
+            if flush.last_try:
+                exit_budget.spend(self._clock.now() - flush.begun)
+
+    # The thread
+
+    def _ensure_thread(self) -> None:
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            thread = threading.Thread(target=self._run, name="sentry-segment", daemon=True)
+            # Before the start: a signal handler that comes in between must not start another.
+            self._thread = thread
+            try:
+                outside_any_request(thread.start)
+            except RuntimeError:
+                # The interpreter is shutting down; what waits is sent by whoever flushes.
+                self._thread = None
+                self._is_awake = False
+
+    def _run(self) -> None:
+        try:
+            with silence(), self._running:
+                while self._wait_for_work(None):
+                    self._send(self._options.timeout)
+        finally:
+            self._is_awake = False
+
+    def _deliver_here(self, flush: Flush) -> None:
+        remaining = flush.deadline - self._clock.now()
+        if remaining <= 0 or not self._running.acquire(timeout=remaining):
+            return
+        try:
+            with silence():
+                while not flush.done.done() and self._wait_for_work(flush.deadline):
+                    self._send(flush.deadline - self._clock.now())
+        finally:
+            self._api.close()
+            self._is_awake = False
+            self._running.release()
+
+    def _send(self, time_limit: float) -> None:
+        try:
+            self._delivery.send_next(time_limit)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
+            self._log.warn("internal", f"Internal error, will try again: {error!r}")
+            self._delivery.pause()
+
+    def _wait_for_work(self, until: float | None) -> bool:
+        """Wait until a request may be made; False where there is none to make.
+
+        That is, for the thread, once nobody uses the worker any more and nothing is left; for
+        another thread, when the time `until` has come or nothing is left.
+        """
+        while True:
+            self._is_awake = False  # before the look at the queue: what comes after it will wake
+            self._attend_flushes()
+            if not self._delivery.is_idle:
+                self._is_awake = True
+                at = self._delivery.ready_at()
+                seconds: float | None = at - self._clock.now()
+                if at <= self._clock.now():
+                    return True
+            elif until is not None or self._leave():
+                return False
+            else:
+                seconds = None
+            if until is not None:
+                remaining = until - self._clock.now()
+                if remaining <= 0:
+                    return False
+                seconds = remaining if seconds is None else min(seconds, remaining)
+            self._clock.wait(self._wake, seconds)
+
+    def _leave(self) -> bool:
+        """End the thread, where nobody uses the worker any more and nothing is left to do."""
+        with self._lock:
+            if self._users > 0 or not self._delivery.is_idle or self._flushes:
+                return False
+            self._api.close()
+            self._thread = None
+            return True
+
+    def _attend_flushes(self) -> None:
+        """Take the new flushes, hurry for them, and end those that are done or hopeless."""
+        while self._flushes:
+            flush = self._flushes.popleft()
+            self._delivery.hurry(overrule=flush.last_try)
+            self._waiting.append(flush)
+        if not self._waiting:
+            return
+        now, ordered_until = self._clock.now(), self._delivery.ordered_until()
+        for flush in list(self._waiting):
+            is_done = self._queue.settled >= flush.goal
+            # Nothing will be sent before its deadline: do not keep anybody waiting for it.
+            if is_done or flush.deadline < max(now, ordered_until):
+                self._waiting.remove(flush)
+                flush.done.set_result(is_done)
+
+    # Fork and exit
+
+    def report_loss(self) -> None:
+        """Say what the process leaves undelivered when it ends."""
+        lost = len(self._queue)
+        if lost:
+            self._counters.drop("network_error", lost)
+            last_error = self._counters.last_error or "no answer yet"
+            logger.warning(
+                "%d message(s) could not be delivered to Segment (%s) before the process ended: %s",
+                lost,
+                self._options.host,
+                last_error,
+            )
+
+    def after_fork(self) -> None:
+        """In a child just forked: the parent's messages, thread and connection are the parent's."""
+        self._api.forget_connection()
+        self._log.after_fork()
+        self._begin()
+
+
+_workers: WeakSet[Worker] = WeakSet()
+
+
+def flush_at_exit() -> None:
+    """Deliver, when the process ends, what Sentry's own exit hook did not have delivered."""
+    flushes = [(worker, worker.begin_flush(worker.exit_timeout)) for worker in list(_workers)]
+    for worker, flush in flushes:
+        worker.finish_flush(flush)
+        worker.report_loss()
+
+
+def _after_fork_in_child() -> None:
+    exit_budget.reset()
+    for worker in list(_workers):
+        worker.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
