@@ -1,0 +1,59 @@
+"""Fixtures: a collector that stands for Sentry and Segment, and the SDK set up for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sentry_sdk
+from sentry_sdk.scope import Scope
+
+from demo.collector import Collector
+from sentry_segment import SegmentIntegration
+from support import WRITE_KEY, Init
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's settings reaches a test."""
+    for variable in ("SEGMENT_WRITE_KEY", "SENTRY_DSN", "SENTRY_PRINT_ENVELOPES"):
+        monkeypatch.delenv(variable, raising=False)
+    for scheme in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
+        monkeypatch.delenv(f"{scheme}_proxy".upper(), raising=False)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A real HTTP server on 127.0.0.1 that takes what Sentry and Segment are sent."""
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _sdk() -> Iterator[None]:
+    """Fresh scopes for each test; every client that became the global one is closed after it."""
+    with sentry_sdk.isolation_scope() as isolation, sentry_sdk.new_scope():
+        isolation.clear()
+        yield
+        client = sentry_sdk.get_client()
+        client.close(timeout=0.0)
+        Scope.get_global_scope().set_client(None)
+        Scope.get_global_scope().clear()
+
+
+@pytest.fixture
+def init(collector: Collector) -> Init:
+    """`init(**sentry_options, segment={...})`: the SDK and the integration, on the collector."""
+
+    def init(*, segment: dict[str, Any] | None = None, **options: Any) -> SegmentIntegration:
+        integration = SegmentIntegration(
+            **{"write_key": WRITE_KEY, "host": collector.url, **(segment or {})}
+        )
+        options.setdefault("dsn", collector.dsn)
+        options["integrations"] = [integration, *options.get("integrations", [])]
+        sentry_sdk.init(**options)
+        return integration
+
+    return init

@@ -1,0 +1,30 @@
+"""What the tests share beside fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sentry_sdk
+
+from sentry_segment import SegmentIntegration
+
+WRITE_KEY = "wk_0123456789_abcdef"
+
+Init = Callable[..., SegmentIntegration]
+
+
+def capture(error: Exception | None = None, user: Any = None, **user_fields: Any) -> str:
+    """Capture an error, raised for real, of the user with these fields; returns its event id.
+
+    `user` is the whole user instead (the default is one with the id "u1").
+    """
+    user = user_fields or user or {"id": "u1"}
+    with sentry_sdk.new_scope() as scope:
+        scope.set_user(user)
+        try:
+            raise error or ValueError("a test's error")
+        except Exception as raised:
+            event_id = sentry_sdk.capture_exception(raised)
+    assert event_id is not None
+    return event_id
