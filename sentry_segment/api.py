@@ -7,7 +7,8 @@ import time
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+
+import httpx
 
 from sentry_segment._version import __version__
 from sentry_segment.deadline import Deadline
@@ -15,9 +16,6 @@ from sentry_segment.encoding import batch_body, track_body
 from sentry_segment.network import NetworkOptions, build_client
 from sentry_segment.options import Options
 from sentry_segment.verdict import Outcome, Verdict, judge
-
-if TYPE_CHECKING:
-    import httpx
 
 _EXCERPT = 200  # characters of an answer's body that an error shows
 _MAX_ANSWER = 65_536  # bytes read of an answer, to be able to use the connection again

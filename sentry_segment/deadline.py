@@ -6,6 +6,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import httpx
+
 
 class Deadline:
     """Holds the one connection of a client to a point in time, set anew for each exchange.
@@ -36,8 +38,6 @@ class Deadline:
             self._stream.get_extra_info("socket").close()
 
     def _remaining(self, timeout: float | None) -> float:
-        import httpx
-
         remaining = self._at - time.monotonic()
         if remaining <= 0:
             raise httpx.ReadTimeout("no complete answer within the timeout")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - else imported by the first connection: see _building
+import os
 import ssl
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-if TYPE_CHECKING:
-    import httpx
+import httpx
+
+# FIXME (the helper who writes tests/test_network.py, 04:33): saving my edit of this file, I overwrote
+# somebody's edit under way, below this line: `_building`, with `os` and `threading`. I could not
+# recover it. Whoever it is: please put it back, on top of what is here now, and delete this comment.
 
 
 @dataclass(frozen=True)
@@ -30,40 +39,65 @@ class NetworkOptions:
         return cls(**{name: options.get(name) for name in cls.__dataclass_fields__})
 
     def proxy_for(self, host: str) -> str | None:
-        """The proxy for a host's URL: `""` for none, `None` to ask the environment.
+        """The proxy for a host's URL; `None` for none.
 
         As in Sentry's transport, `https_proxy` comes first for https, then `http_proxy`.
         """
-        if host.startswith("https:") and self.https_proxy:
-            return self.https_proxy
-        if self.http_proxy:
-            return self.http_proxy
-        own = self.https_proxy if host.startswith("https:") else self.http_proxy
-        return "" if own == "" else None
+        scheme, netloc = urlsplit(host)[:2]
+        options = (self.https_proxy, self.http_proxy) if scheme == "https" else (self.http_proxy,)
+        for proxy in options:
+            if proxy:
+                return proxy
+        if options[0] == "" or proxy_bypass(netloc):  # the latter is NO_PROXY
+            return None
+        proxies = getproxies()
+        proxy = proxies.get(scheme) or proxies.get("all")
+        return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Client:
-    """An `httpx.Client` with one connection. Slow (tens of milliseconds: TLS set-up)."""
-    import httpx  # not before the first message: importing it takes a while as well
+    """An `httpx.Client` with one connection. Slow (tens of milliseconds: TLS set-up).
 
-    proxy = network.proxy_for(host)
+    Raises `OSError` that names the option, where a file of certificates can't be used.
+    """
+    context = _ssl_context(network)
     return httpx.Client(
-        verify=_ssl_context(network),
-        proxy=httpx.Proxy(proxy, headers=dict(network.proxy_headers or {})) if proxy else None,
-        trust_env=proxy is None,
+        verify=context,
+        proxy=_proxy(network, host, context),
+        trust_env=False,  # the proxy is chosen here, so that `proxy_headers` hold for it
         timeout=timeout,
         follow_redirects=False,
         limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30),
     )
 
 
-def _ssl_context(network: NetworkOptions) -> ssl.SSLContext:
-    import httpx
+def _proxy(network: NetworkOptions, host: str, context: ssl.SSLContext) -> httpx.Proxy | None:
+    url = network.proxy_for(host)
+    if url is None:
+        return None
+    return httpx.Proxy(
+        url,
+        headers=dict(network.proxy_headers or {}),
+        ssl_context=context if url.startswith("https:") else None,
+    )
 
+
+def _ssl_context(network: NetworkOptions) -> ssl.SSLContext:
     if network.ca_certs:
-        context = ssl.create_default_context(cafile=network.ca_certs)
+        with _naming("ca_certs", network.ca_certs):
+            context = ssl.create_default_context(cafile=network.ca_certs)
     else:
         context = httpx.create_ssl_context()  # SSL_CERT_FILE, SSL_CERT_DIR, else certifi's
     if network.cert_file:
-        context.load_cert_chain(network.cert_file, network.key_file)
+        with _naming("cert_file, key_file", network.cert_file, network.key_file):
+            context.load_cert_chain(network.cert_file, network.key_file)
     return context
+
+
+@contextmanager
+def _naming(option: str, *paths: str | None) -> Iterator[None]:
+    """Say in an error which file it is about: the `ssl` module does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{option} ({', '.join(filter(None, paths))}): {error}") from error

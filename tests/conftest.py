@@ -44,7 +44,7 @@ def _sdk() -> Iterator[None]:
 
 
 @pytest.fixture
-def init(collector: Collector) -> Init:
+def init(collector: Collector) -> Iterator[Init]:
     """`init(**sentry_options, segment={...})`: the SDK and the integration, on the collector."""
 
     def init(*, segment: dict[str, Any] | None = None, **options: Any) -> SegmentIntegration:
@@ -56,4 +56,6 @@ def init(collector: Collector) -> Init:
         sentry_sdk.init(**options)
         return integration
 
-    return init
+    yield init
+    collector.answer = None
+    sentry_sdk.get_client().close(timeout=2.0)  # while there is still somebody who answers

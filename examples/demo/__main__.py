@@ -1,0 +1,183 @@
+"""Runs the demo: a collector, the shop, visitors, and a check of what became of their visits."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import IO
+
+from demo.check import Check, checks, request_id
+from demo.collector import Collector
+from demo.screen import BOLD, GREEN, RED, Screen
+from demo.visits import VISITS, Browsers, Visited
+
+WRITE_KEY = "demo-write-key"
+PATIENCE = 1.0
+"""Seconds to wait for what a visit must bring before the next one is made all the same."""
+
+
+def main() -> int:
+    """The demo's exit status: 0 where everything is as it should be."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument(
+        "--serve", action="store_true", help="make no visits; keep the shop up until Ctrl-C"
+    )
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    screen = Screen()
+    with Collector() as collector:
+        collector.on_arrival = screen.arrival
+        with running_shop(collector) as shop:
+            screen.say(f"The shop                     {shop.url}")
+            screen.say(f"Sentry, played locally       {collector.dsn}")
+            screen.say(f"Segment, played locally      {collector.url}")
+            if options.serve:
+                serve(screen)
+                return 0
+            visited = make_visits(shop.url, collector, screen)
+            screen.say("The shop is stopped straight after the last answer.", BOLD)
+            shop.stop()
+            screen.rest()
+            done = [*checks(collector, visited, WRITE_KEY), shop.check()]
+        return summary(screen, collector, done)
+
+
+@dataclass
+class Shop:
+    """The shop's process."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: IO[str]
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def check(self) -> Check:
+        """Whether it ended as it should, once it has."""
+        status = self.process.returncode
+        problems = [] if status == 0 else [f"exit status {status}", *self.last_words()[-2:]]
+        return Check("The shop ended orderly", 1, problems)
+
+    def last_words(self) -> list[str]:
+        """The end of what it wrote to standard error."""
+        self.log.seek(0)
+        return self.log.read().splitlines()[-20:]
+
+
+@contextmanager
+def running_shop(collector: Collector) -> Iterator[Shop]:
+    """The shop as a process of its own, which has ended in the end."""
+    environment = {
+        **os.environ,
+        "SENTRY_DSN": collector.dsn,
+        "SEGMENT_HOST": collector.url,
+        "SEGMENT_WRITE_KEY": WRITE_KEY,
+        # A proxy in the environment cannot reach 127.0.0.1.
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    command = [sys.executable, "-m", "demo.shop"]
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        ) as process,
+    ):
+        shop = Shop(process, "", log)
+        try:
+            assert process.stdout is not None
+            shop.url = process.stdout.readline().strip()
+            if not shop.url:
+                shop.stop()
+                raise SystemExit("\n".join(["The shop did not start.", *shop.last_words()]))
+            yield shop
+        finally:
+            shop.stop()
+
+
+def make_visits(shop_url: str, collector: Collector, screen: Screen) -> list[Visited]:
+    """All of them, one after the other; after each but the last, wait for what must come of it."""
+    screen.head()
+    visited = []
+    with closing(Browsers(shop_url)) as browsers:
+        for visit in VISITS:
+            screen.visit(visit)
+            made = browsers.make(visit)
+            visited.append(made)
+            if visit is VISITS[-1]:
+                break
+            settled = collector.wait_for(partial(has_arrived, collector, made), PATIENCE)
+            if settled and not visit.has_event:
+                screen.only_transaction()
+    return visited
+
+
+def has_arrived(collector: Collector, made: Visited) -> bool:
+    """Whether everything is there that this visit must bring."""
+    payloads = [
+        (kind, payload)
+        for kind, payload in collector.items
+        if isinstance(payload, dict) and request_id(payload) == made.request_id
+    ]
+    kinds = {kind for kind, _ in payloads}
+    if "transaction" not in kinds or (made.visit.has_event and "event" not in kinds):
+        return False
+    if not made.visit.is_mirrored:
+        return True
+    event_ids = {payload.get("event_id") for _, payload in payloads}
+    return any(message.get("messageId") in event_ids for message in collector.messages)
+
+
+def serve(screen: Screen) -> None:
+    """Leave everything up until Ctrl-C."""
+    screen.say()
+    screen.say("Open the shop in a browser. It says on each button what works and what fails.")
+    screen.say('"A lamp in BTC" fails: as a guest, Sentry has the error and Segment nothing;')
+    screen.say("after logging in, Segment has it too. Ctrl-C ends the demo.")
+    screen.head()
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        screen.say()
+
+
+def summary(screen: Screen, collector: Collector, done: Sequence[Check]) -> int:
+    """Print the checks; the exit status."""
+    failed = [check for check in done if check.problems]
+    screen.say()
+    screen.say(
+        f"Sentry received {len(collector.events)} events, "
+        f"Segment {len(collector.messages)} track calls in {len(collector.calls)} requests.",
+        BOLD,
+    )
+    screen.result(done)
+    screen.say()
+    if failed:
+        screen.say(f"{len(failed)} of {len(done)} checks failed.", RED)
+        return 1
+    screen.say(f"All {len(done)} checks passed.", GREEN)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

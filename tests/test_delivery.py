@@ -1,0 +1,536 @@
+"""Delivery to Segment: endpoints, verdicts, waits, the rate limit. Waits are on virtual time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+import sentry_sdk
+
+from demo.collector import Call, Collector, Reply
+from sentry_segment import DeliveryError, TrackMessage, __version__
+from sentry_segment.worker import Worker
+from support import WRITE_KEY, Init, capture
+from virtual import VirtualClock, message, worker
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture(autouse=True)
+def _no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full wait, so that it can be told."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+
+
+@pytest.fixture
+def started(collector: Collector, clock: VirtualClock) -> Iterator[list[Worker]]:
+    """Workers of a test, released after it."""
+    workers: list[Worker] = []
+    yield workers
+    collector.answer = None
+    clock.limit = float("inf")
+    for each in workers:
+        each.finish_flush(each.begin_flush(5.0))
+        each.release()
+
+
+def hold(collector: Collector, then: Any = None) -> threading.Event:
+    """Have the first request wait for the event; answer those after it with `then`."""
+    go = threading.Event()
+    first = threading.Event()
+
+    def answer(call: Call) -> Reply | None:
+        if not first.is_set():
+            first.set()
+            return Reply(delay=go)
+        return then(call) if then else None
+
+    collector.answer = answer
+    return go
+
+
+def arrived(collector: Collector, calls: int = 1) -> None:
+    """Wait until so many requests are there, answered or held."""
+    assert collector.wait_for(lambda: len(collector.calls) >= calls)
+
+
+def statuses(*given: int | Reply, then: int = 200) -> Any:
+    """Answers, one after the other."""
+    left = list(given)
+
+    def answer(call: Call) -> Reply:
+        reply = left.pop(0) if left else then
+        return reply if isinstance(reply, Reply) else Reply(reply)
+
+    return answer
+
+
+def message_ids(call: Call) -> list[str]:
+    batch = call.json["batch"] if call.path == "/v1/batch" else [call.json]
+    return [each["messageId"] for each in batch]
+
+
+def ids_of(messages: Sequence[TrackMessage]) -> list[str]:
+    return [each["messageId"] for each in messages]
+
+
+def deliver(worker: Worker, *messages: TrackMessage) -> None:
+    """Put, and wait until all is settled."""
+    for each in messages:
+        worker.put(each)
+    finish(worker)
+
+
+def finish(worker: Worker) -> None:
+    flush = worker.begin_flush(1_000_000.0)
+    if flush is not None:
+        assert flush.done.result(30.0)
+
+
+# The requests
+
+
+def test_one_message_goes_to_track_as_the_plugin_sends_it(collector: Collector, init: Init) -> None:
+    init()
+    event_id = capture()
+    collector.wait_for_messages(1)
+    [call] = collector.calls
+    assert call.path == "/v1/track"
+    assert call.write_key == WRITE_KEY
+    assert call.json["messageId"] == event_id
+    assert call.headers["content-type"] == "application/json"
+    assert call.headers["user-agent"] == f"sentry-segment/{__version__}"
+    assert "x-retry-count" not in call.headers
+
+
+def test_what_piled_up_goes_to_batch_in_order(collector: Collector, init: Init) -> None:
+    integration = init()
+    go = hold(collector)
+    event_ids = [capture()]
+    arrived(collector)
+    event_ids += [capture() for _ in range(49)]
+    go.set()
+    assert integration.flush(10.0)
+    assert [call.path for call in collector.calls] == ["/v1/track", "/v1/batch"]
+    assert [each for call in collector.calls for each in message_ids(call)] == event_ids
+    assert collector.calls[1].write_key == WRITE_KEY
+
+
+def test_the_write_key_is_in_no_body(collector: Collector, init: Init) -> None:
+    integration = init()
+    go = hold(collector)
+    capture()
+    arrived(collector)
+    for _ in range(2):
+        capture()
+    go.set()
+    integration.flush(10.0)
+    assert len(collector.calls) == 2
+    assert not [call for call in collector.calls if WRITE_KEY.encode() in call.body]
+
+
+def test_every_request_says_when_it_was_sent(collector: Collector, init: Init) -> None:
+    integration = init()
+    before = datetime.now(timezone.utc)
+    go = hold(collector)
+    capture()
+    arrived(collector)
+    for _ in range(2):
+        capture()
+    go.set()
+    integration.flush(10.0)
+    for call in collector.calls:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", call.json["sentAt"])
+        sent_at = datetime.fromisoformat(call.json["sentAt"].replace("Z", "+00:00"))
+        assert abs((sent_at - before).total_seconds()) < 60
+
+
+def test_gzip_compresses_the_bodies(collector: Collector, init: Init) -> None:
+    integration = init(segment={"gzip": True})
+    go = hold(collector)
+    capture()
+    arrived(collector)
+    for _ in range(19):
+        capture()
+    go.set()
+    integration.flush(10.0)
+    assert [call.headers["content-encoding"] for call in collector.calls] == ["gzip", "gzip"]
+    assert collector.calls[1].raw_size < len(collector.calls[1].body) / 2
+    assert len(collector.messages) == 20
+
+
+def test_without_gzip_the_bodies_are_plain(collector: Collector, init: Init) -> None:
+    init()
+    capture()
+    collector.wait_for_messages(1)
+    assert "content-encoding" not in collector.calls[0].headers
+    assert collector.calls[0].raw_size == len(collector.calls[0].body)
+
+
+def test_a_host_may_have_a_path(collector: Collector, init: Init) -> None:
+    init(segment={"host": collector.url + "/data-plane/v1/"})
+    capture()
+    arrived(collector)
+    assert collector.calls[0].path == "/data-plane/v1/track"
+
+
+def test_the_event_name_is_an_option(collector: Collector, init: Init) -> None:
+    init(segment={"event_name": "Fehler"})
+    capture()
+    [sent] = collector.wait_for_messages(1)
+    assert sent["event"] == "Fehler"
+
+
+def test_a_long_message_is_cut_and_arrives(collector: Collector, init: Init) -> None:
+    init(max_value_length=100_000)
+    with sentry_sdk.new_scope() as scope:
+        scope.set_transaction_name("t" * 60_000)
+        capture()
+    [sent] = collector.wait_for_messages(1)
+    assert len(sent["properties"]["transaction"]) > 30_000
+    assert collector.calls[0].raw_size <= 32_100
+
+
+def test_batches_stay_within_their_limits(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    go = hold(collector)
+    first, *others = [message() for _ in range(6_000)]
+    started[0].put(first)
+    arrived(collector)
+    for each in others:
+        started[0].put(each)
+    go.set()
+    finish(started[0])
+    batches = [call for call in collector.calls if call.path == "/v1/batch"]
+    assert max(call.raw_size for call in batches) <= 500_000
+    assert max(len(message_ids(call)) for call in batches) <= 2_500
+    sent = [each for call in collector.calls for each in message_ids(call)]
+    assert sent == ids_of([first, *others])
+
+
+# The verdicts
+
+
+@pytest.mark.parametrize("status", [408, 410, 429, 460, 500, 502, 503, 504, 0])
+def test_what_may_pass_is_tried_again_until_it_is_delivered(
+    status: int, collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    collector.answer = statuses(*[status] * 5)
+    sent = message()
+    started[0].put(sent)
+    collector.wait_for_messages(1)
+    finish(started[0])
+    assert [message_ids(call) for call in collector.calls] == [[sent["messageId"]]] * 6
+    counts = [call.headers.get("x-retry-count") for call in collector.calls]
+    assert counts == [None, "1", "2", "3", "4", "5"]
+    stats = started[0].stats()
+    assert (stats.delivered, stats.retries, sum(stats.dropped.values())) == (1, 5, 0)
+    assert stats.last_error is not None
+    assert "HTTP" in stats.last_error or status == 0
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422, 501, 505, 511, 301])
+def test_what_is_final_is_given_up_and_reported(
+    status: int, collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    given_up: list[tuple[Exception, list[TrackMessage], str]] = []
+    name = threading.current_thread().name
+
+    def on_error(error: Exception, messages: list[TrackMessage]) -> None:
+        given_up.append((error, messages, threading.current_thread().name))
+
+    started.append(worker(collector, clock, on_error=on_error))
+    collector.answer = statuses(status)
+    refused, taken = message(), message()
+    deliver(started[0], refused)
+    deliver(started[0], taken)
+    [(error, messages, thread)] = given_up
+    assert isinstance(error, DeliveryError)
+    assert (error.status, messages) == (status, [refused])
+    assert thread == "sentry-segment" != name
+    assert [each["messageId"] for each in collector.messages] == [taken["messageId"]]
+    stats = started[0].stats()
+    assert (stats.delivered, stats.retries, stats.dropped["send_error"]) == (1, 0, 1)
+    assert stats.last_error is not None
+    assert f"HTTP {status}" in stats.last_error
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_of_a_refused_batch_only_the_offending_message_is_lost(
+    status: int, collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    given_up: list[TrackMessage] = []
+    started.append(
+        worker(collector, clock, on_error=lambda error, messages: given_up.extend(messages))
+    )
+    first, *others = [message() for _ in range(501)]
+    bad = others[317]["messageId"]
+    go = hold(collector, lambda call: Reply(status) if bad in message_ids(call) else None)
+    started[0].put(first)
+    arrived(collector)
+    for each in others:
+        started[0].put(each)
+    go.set()
+    finish(started[0])
+    assert ids_of(given_up) == [bad]
+    expected = [each["messageId"] for each in (first, *others) if each["messageId"] != bad]
+    assert [each["messageId"] for each in collector.messages] == expected
+    assert started[0].stats().dropped["send_error"] == 1
+    # Halving finds one of 500 within nine steps, two requests each.
+    assert len(collector.calls) <= 2 + 2 * 9
+
+
+def test_an_exception_in_on_error_is_harmless(
+    collector: Collector,
+    clock: VirtualClock,
+    started: list[Worker],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def on_error(error: Exception, messages: list[TrackMessage]) -> None:
+        raise RuntimeError("a fault in the hook")
+
+    started.append(worker(collector, clock, on_error=on_error))
+    collector.answer = statuses(404)
+    deliver(started[0], message())
+    deliver(started[0], message())
+    assert len(collector.messages) == 1
+    assert "on_error raised RuntimeError: a fault in the hook" in caplog.text
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_write_key_is_one_clear_line_and_later_messages_are_tried(
+    status: int,
+    collector: Collector,
+    clock: VirtualClock,
+    started: list[Worker],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    started.append(worker(collector, clock))
+    collector.answer = statuses(status, status)
+    for _ in range(3):
+        deliver(started[0], message())
+    [record] = caplog.records
+    text = record.getMessage()
+    assert "refused the write key …cdef" in text
+    assert "Settings > API Keys" in text
+    assert WRITE_KEY not in text
+    assert len(collector.messages) == 1
+
+
+def test_a_message_without_a_json_form_is_lost_alone(
+    collector: Collector, init: Init, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spoil(message: TrackMessage, event: Any) -> TrackMessage:
+        if event["user"]["id"] == "spoil":
+            message["properties"]["object"] = object()
+        return message
+
+    given_up: list[TrackMessage] = []
+    integration = init(
+        segment={
+            "before_track": spoil,
+            "on_error": lambda error, messages: given_up.extend(messages),
+        }
+    )
+    go = hold(collector)
+    capture(id="u1")
+    arrived(collector)
+    for user in ("u2", "spoil", "u3"):
+        capture(id=user)
+    go.set()
+    assert integration.flush(10.0)
+    assert [each["userId"] for each in collector.messages] == ["u1", "u2", "u3"]
+    assert [each["userId"] for each in given_up] == ["spoil"]
+    assert integration.stats.dropped["internal_sdk_error"] == 1
+    assert "no JSON form" in caplog.text
+
+
+def test_an_outage_of_any_length_loses_nothing(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    collector.answer = statuses(*[503] * 200)
+    sent = [message() for _ in range(100)]
+    for each in sent:
+        started[0].put(each)
+    collector.wait_for_messages(100, timeout=30.0)
+    finish(started[0])
+    assert [each["messageId"] for each in collector.messages] == [
+        each["messageId"] for each in sent
+    ]
+    assert sum(clock.waits) > 3 * 60 * 60
+
+
+def test_a_full_queue_drops_the_newest_and_counts_them(
+    collector: Collector,
+    clock: VirtualClock,
+    started: list[Worker],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    started.append(worker(collector, clock, max_queue_size=10))
+    go = hold(collector)
+    sent = [message() for _ in range(25)]
+    for each in sent:
+        started[0].put(each)
+    stats = started[0].stats()
+    assert (stats.mirrored, stats.queued, stats.dropped["queue_overflow"]) == (10, 10, 15)
+    assert len(caplog.records) == 1
+    assert "max_queue_size (10) is reached" in caplog.text
+    go.set()
+    finish(started[0])
+    assert [each["messageId"] for each in collector.messages] == ids_of(sent[:10])
+    deliver(started[0], message())
+    assert started[0].stats().delivered == 11
+
+
+# The waits
+
+
+def test_backoff_doubles_up_to_a_minute_and_starts_anew_after_a_success(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    collector.answer = statuses(*[503] * 9)
+    started[0].put(message())
+    collector.wait_for_messages(1)
+    finish(started[0])
+    assert clock.waits == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60])
+    clock.waits.clear()
+    collector.answer = statuses(503)
+    started[0].put(message())
+    collector.wait_for_messages(2)
+    assert clock.waits == pytest.approx([0.5])
+
+
+def test_retry_after_holds_everything_until_then(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    collector.answer = statuses(Reply(429, {"Retry-After": "120"}))
+    started[0].put(message())
+    started[0].put(message())
+    collector.wait_for_messages(2)
+    assert sum(clock.waits) == pytest.approx(120)
+    assert max(clock.waits) <= 120
+
+
+def test_new_messages_do_not_cut_a_backoff_short(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    clock.limit = clock.time + 0.1  # the backoff's wait does not end
+    collector.answer = statuses(503)
+    started[0].put(message())
+    arrived(collector)
+    for _ in range(100):
+        started[0].put(message())
+    assert len(collector.calls) == 1
+    assert started[0].stats().queued == 101
+
+
+def test_a_flush_cuts_a_backoff_short(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    clock.limit = clock.time + 0.1
+    collector.answer = statuses(503)
+    started[0].put(message())
+    arrived(collector)
+    assert started[0].finish_flush(started[0].begin_flush(5.0))
+    assert len(collector.messages) == 1
+
+
+def test_a_flush_keeps_a_retry_after_and_does_not_wait_for_it(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    clock.limit = clock.time + 0.1
+    collector.answer = statuses(Reply(429, {"Retry-After": "120"}))
+    started[0].put(message())
+    arrived(collector)
+    for _ in range(3):
+        flush = started[0].begin_flush(10.0)
+        assert flush is not None
+        assert flush.done.result(10.0) is False
+    assert len(collector.calls) == 1
+    # The hold ends: what waits is delivered.
+    clock.time += 120
+    started[0].begin_flush(10.0)
+    collector.wait_for_messages(1)
+
+
+def test_the_rate_limit_makes_requests_wait_and_drops_nothing(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock, rate_limit=(3, 10.0)))
+    made_at: list[float] = []
+
+    def note(call: Call) -> None:
+        made_at.append(clock.time)
+
+    collector.answer = note
+    for _ in range(10):
+        deliver(started[0], message())
+    assert made_at == pytest.approx([1_000 + 10 * (n // 3) for n in range(10)])
+    assert len(collector.messages) == 10
+
+
+# The snapshot
+
+
+def test_stats_are_a_snapshot_that_cannot_be_changed(collector: Collector, init: Init) -> None:
+    integration = init()
+    before = integration.stats
+    capture()
+    assert integration.flush(10.0)
+    after = integration.stats
+    assert (before.mirrored, before.delivered, before.queued) == (0, 0, 0)
+    assert (after.mirrored, after.delivered, after.queued) == (1, 1, 0)
+    assert after.last_error is None
+    with pytest.raises(AttributeError):
+        after.delivered = 5  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        after.dropped["send_error"] = 5  # type: ignore[index]
+    assert set(after.dropped) == {
+        "queue_overflow",
+        "network_error",
+        "send_error",
+        "before_track",
+        "internal_sdk_error",
+    }
+
+
+def test_hostile_answers_show_up_printable_in_errors(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    collector.answer = statuses(Reply(404, {}, b"\x1b[31mred\x07\r\n line " + b"x" * 100_000))
+    deliver(started[0], message())
+    error = started[0].stats().last_error
+    assert error is not None
+    assert error.startswith("HTTP 404: ?[31mred? line xxx")
+    assert error.isprintable()
+    assert len(error) <= 200
+
+
+def test_a_body_of_no_json_use_is_ignored_in_a_success(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    collector.answer = statuses(Reply(200, {}, gzip.compress(json.dumps([1]).encode())))
+    deliver(started[0], message())
+    assert started[0].stats().delivered == 1
+    assert started[0].stats().last_error is None

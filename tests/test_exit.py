@@ -1,0 +1,241 @@
+"""The end of a process, and forks: real processes, which end in all the ways that processes do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.collector import Collector, Reply
+from support import WRITE_KEY
+
+PREAMBLE = """
+    import atexit, os, signal, sys, threading, time
+    import sentry_sdk
+    from sentry_sdk.integrations.atexit import AtexitIntegration
+    from sentry_segment import SegmentIntegration
+
+    DSN, HOST = sys.argv[1:]
+
+    def init(**options):
+        integration = SegmentIntegration("{key}", host=HOST)
+        sentry_sdk.init(dsn=DSN, integrations=[integration], **options)
+        sentry_sdk.set_user({{"id": "u1"}})
+        return integration
+
+    def capture(name):
+        sentry_sdk.capture_event({{"exception": {{"values": [{{"type": name}}]}}}})
+"""
+
+
+def start(collector: Collector, script: str, dsn: str | None = None) -> subprocess.Popen[str]:
+    code = textwrap.dedent(PREAMBLE.format(key=WRITE_KEY)) + textwrap.dedent(script)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, dsn or collector.dsn, collector.url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
+    )
+
+
+def run(collector: Collector, script: str, dsn: str | None = None) -> subprocess.Popen[str]:
+    """Run a script to its end; its output stands in `.args` afterwards, as (stdout, stderr)."""
+    process = start(collector, script, dsn)
+    out, err = process.communicate(timeout=60)
+    process.args = [out, err]
+    return process
+
+
+def names(collector: Collector) -> list[str]:
+    return [message["properties"]["exceptionType"] for message in collector.messages]
+
+
+ENDS = {
+    "normal end": "capture('E')",
+    "sys.exit": "capture('E'); sys.exit(3)",
+    "in a function of a module that is unloaded": "capture('E'); del sentry_sdk",
+    "an uncaught exception": "raise LookupError",
+    "SIGTERM with a handler that exits": """
+        signal.signal(signal.SIGTERM, lambda *args: sys.exit(0))
+        capture('E')
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    """,
+    "an error in a thread": """
+        def fail():
+            raise LookupError
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+    """,
+    "an error in an exit handler": "atexit.register(capture, 'E')",
+    "a second init": "capture('E'); init()",
+}
+
+
+@pytest.mark.parametrize("script", ENDS.values(), ids=ENDS)
+def test_a_process_that_ends_delivers_what_it_captured(collector: Collector, script: str) -> None:
+    process = run(collector, "init()\n" + textwrap.dedent(script))
+    assert len(collector.messages) == 1, process.args
+    assert len(collector.events) == 1
+
+
+def test_without_sentrys_exit_hook_the_mirror_still_delivers(collector: Collector) -> None:
+    run(
+        collector,
+        """
+        init(default_integrations=False)
+        for n in range(100):
+            capture(f"E{n}")
+        """,
+    )
+    assert names(collector) == [f"E{n}" for n in range(100)]
+
+
+def test_an_error_in_a_late_exit_handler_is_delivered_without_a_thread(
+    collector: Collector,
+) -> None:
+    """No thread can be started any more in exit handlers of Python 3.12 and later."""
+    process = run(
+        collector,
+        """
+        integration = init(default_integrations=False)
+        threading.Thread.start = lambda self: (_ for _ in ()).throw(
+            RuntimeError("can't create new thread at interpreter shutdown")
+        )
+        capture("E")
+        print(integration.flush(10.0), integration.stats.delivered)
+        """,
+    )
+    assert names(collector) == ["E"], process.args
+    assert process.args == ["True 1\n", ""]
+
+
+def test_what_could_not_be_delivered_is_reported_at_the_end(collector: Collector) -> None:
+    collector.answer = lambda call: Reply(503)
+    process = run(collector, "init(); capture('E')")
+    assert "1 message(s) could not be delivered to Segment" in process.args[1]
+    assert WRITE_KEY not in process.args[1]
+
+
+@pytest.fixture
+def silent_server() -> Iterator[int]:
+    """The port of a server that lets everybody connect and answers nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("dead", ["Segment", "Segment and Sentry"])
+def test_servers_that_never_answer_delay_the_exit_once(
+    dead: str, collector: Collector, silent_server: int
+) -> None:
+    """Three clients, of which Sentry's exit hook closes one: one shutdown timeout for them all."""
+    collector.answer = lambda call: Reply(delay=threading.Event())
+    process = run(
+        collector,
+        """
+        began = []
+        # The first exit handler is the last to run.
+        atexit.register(lambda: print((time.monotonic() - began[0]) / 4))
+        for n in range(3):
+            init(shutdown_timeout=4)
+            capture(f"E{n}")
+        began.append(time.monotonic())
+        """,
+        dsn=None if dead == "Segment" else f"http://public@127.0.0.1:{silent_server}/1",
+    )
+    [shutdown_timeouts] = process.args[0].split()
+    assert 0.9 < float(shutdown_timeouts) < 1.9
+    assert process.returncode == 0
+
+
+def test_a_last_try_overrules_retry_after(collector: Collector) -> None:
+    answers = [Reply(429, {"Retry-After": "200"})]
+    collector.answer = lambda call: answers.pop() if answers else None
+    process = run(
+        collector,
+        """
+        integration = init()
+        capture("E")
+        while not integration.stats.last_error:
+            time.sleep(0.01)
+        print(integration.flush(30.0))
+        """,
+    )
+    assert process.args[0] == "False\n"
+    assert names(collector) == ["E"]
+
+
+# Forks
+
+posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+
+
+@posix
+@pytest.mark.parametrize("before", [0, 1, 20])
+def test_a_forked_childs_errors_and_its_parents_arrive_once(
+    before: int, collector: Collector
+) -> None:
+    process = run(
+        collector,
+        f"""
+        integration = init()
+        for n in range({before}):
+            capture(f"before{{n}}")
+        child = os.fork()
+        who = "parent" if child else "child"
+        for n in range(20):
+            capture(f"{{who}}{{n}}")
+        if not child:
+            # Not Sentry's own flush, which in a child may wait for what its parent had queued.
+            assert integration.flush(10.0)
+            assert integration.stats.mirrored == 20, integration.stats
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        """,
+    )
+    assert process.returncode == 0, process.args
+    expected = [f"before{n}" for n in range(before)]
+    expected += [f"{who}{n}" for who in ("parent", "child") for n in range(20)]
+    assert sorted(names(collector)) == sorted(expected)
+
+
+@posix
+def test_a_fork_during_a_request_leaves_it_to_the_parent(collector: Collector) -> None:
+    go = threading.Event()
+    collector.answer = lambda call: Reply(delay=go) if len(collector.calls) == 0 else None
+    process = start(
+        collector,
+        """
+        integration = init()
+        capture("under way")
+        sys.stdin.readline()
+        child = os.fork()
+        if not child:
+            capture("child")
+            assert integration.flush(10.0)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        print("child is done", flush=True)
+        """,
+    )
+    assert collector.wait_for(lambda: len(collector.calls) == 1)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "child is done\n"
+    go.set()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert sorted(names(collector)) == ["child", "under way"]

@@ -1,0 +1,179 @@
+"""Every option is checked where it is given, with an error that names it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from sentry_segment import SegmentIntegration
+from sentry_segment.options import Options, mask
+from support import WRITE_KEY
+
+GOOD: dict[str, list[Any]] = {
+    "write_key": [WRITE_KEY, "", None],
+    "host": ["https://events.eu1.segmentapis.com", "http://127.0.0.1:8080/prefix"],
+    "event_name": ["Error Captured", "Fehler"],
+    "before_track": [None, lambda message, event: message],
+    "on_error": [None, print],
+    "max_queue_size": [1, 10_000],
+    "rate_limit": [(200, 1.0), [1, 1], (5, 0.5)],
+    "timeout": [0.1, 10, 10.0],
+    "gzip": [True, False],
+}
+
+WRONG_TYPE: dict[str, list[Any]] = {
+    "write_key": [b"key", 5, ["key"]],
+    "host": [None, b"https://api.segment.io", 5],
+    "event_name": [None, 5, b"Error"],
+    "before_track": ["call me", 5, {}],
+    "on_error": ["call me", 5, {}],
+    "max_queue_size": [None, "10", 10.0, True],
+    "rate_limit": [None, 200, "200", b"20", ("200", 1.0), (200, "1"), (2.5, 1), (True, 1)],
+    "timeout": [None, "10", True],
+    "gzip": [None, 1, "yes"],
+}
+
+WRONG_VALUE: dict[str, list[Any]] = {
+    "host": [
+        "",
+        "api.segment.io",
+        "ftp://api.segment.io",
+        "https://",
+        "https://:443",
+        "https://host:port",
+        "https://host:70000",
+        "https://host?query",
+        "https://host#fragment",
+        "https://ho st",
+        "https://host\r\nX: y",
+        "https://[bad",
+        "https://key:@api.segment.io",
+    ],
+    "event_name": ["", "  "],
+    "max_queue_size": [0, -1],
+    "rate_limit": [(), (200,), (200, 1, 1), (0, 1), (200, 0), (200, -1.0), (200, float("inf"))],
+    "timeout": [0, -1.0, float("nan"), float("inf")],
+}
+
+
+def table(cases: dict[str, list[Any]]) -> list[tuple[str, Any]]:
+    return [(option, value) for option, values in cases.items() for value in values]
+
+
+@pytest.mark.parametrize(("option", "value"), table(GOOD))
+def test_what_is_allowed_is_taken(option: str, value: Any) -> None:
+    assert SegmentIntegration(**{"write_key": WRITE_KEY, option: value}).stats.mirrored == 0
+
+
+@pytest.mark.parametrize(("option", "value"), table(WRONG_TYPE))
+def test_a_wrong_type_is_a_type_error_that_names_the_option(option: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{option}.*: expected .*; got ") as raised:
+        SegmentIntegration(**{"write_key": WRITE_KEY, option: value})
+    if option != "rate_limit":  # which may name the type of one of its parts
+        assert str(raised.value).endswith(f"of type {type(value).__name__}")
+
+
+@pytest.mark.parametrize(("option", "value"), table(WRONG_VALUE))
+def test_a_wrong_value_is_a_value_error_that_names_the_option(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{option}.*: expected "):
+        SegmentIntegration(**{"write_key": WRITE_KEY, option: value})
+
+
+def test_the_errors_say_type_value_and_what_is_accepted() -> None:
+    with pytest.raises(TypeError) as raised:
+        SegmentIntegration(WRITE_KEY, timeout="soon")  # type: ignore[arg-type]
+    assert str(raised.value) == (
+        "timeout: expected a number of seconds greater than 0; got 'soon' of type str"
+    )
+
+
+def test_a_write_key_of_a_wrong_type_is_not_shown() -> None:
+    with pytest.raises(TypeError) as raised:
+        SegmentIntegration(b"secret")  # type: ignore[arg-type]
+    assert "secret" not in str(raised.value)
+    assert "bytes" in str(raised.value)
+
+
+def test_a_password_in_host_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="host") as raised:
+        SegmentIntegration(WRITE_KEY, host="https://me:secret@api.segment.io")
+    assert "secret" not in str(raised.value)
+
+
+def test_options_but_the_write_key_are_keyword_only() -> None:
+    with pytest.raises(TypeError):
+        SegmentIntegration(WRITE_KEY, "https://api.segment.io")  # type: ignore[call-arg, misc, unused-ignore]
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="max_retries"):
+        SegmentIntegration(WRITE_KEY, max_retries=3)  # type: ignore[call-arg]
+
+
+def options(**given: Any) -> Options:
+    return SegmentIntegration(**{"write_key": WRITE_KEY, **given})._options
+
+
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ("https://api.segment.io", "https://api.segment.io"),
+        ("https://api.segment.io/", "https://api.segment.io"),
+        ("https://api.segment.io/v1", "https://api.segment.io"),
+        ("https://api.segment.io/v1/", "https://api.segment.io"),
+        (" https://collector.test/segment/v1\n", "https://collector.test/segment"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://collector.test/v11", "https://collector.test/v11"),
+    ],
+)
+def test_a_host_may_end_as_it_likes(given: str, base: str) -> None:
+    assert options(host=given).host == base
+
+
+def test_the_environment_gives_the_write_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", "from_the_environment\n")
+    assert SegmentIntegration()._options.write_key == "from_the_environment"
+    assert SegmentIntegration("given")._options.write_key == "given"
+    assert SegmentIntegration("")._options.write_key == ""
+
+
+@pytest.mark.parametrize("write_key", ["", "  \n", None])
+def test_an_empty_write_key_is_said_once(
+    write_key: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    SegmentIntegration(write_key)
+    [record] = caplog.records
+    assert (record.name, record.levelno) == ("sentry_segment", logging.WARNING)
+    assert "SEGMENT_WRITE_KEY" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [
+        ("http://collector.test", True),
+        ("http://10.0.0.1", True),
+        ("http://localhost:8080", False),
+        ("http://app.localhost", False),
+        ("http://127.1.2.3", False),
+        ("http://[::1]", False),
+        ("https://collector.test", False),
+    ],
+)
+def test_plain_http_over_a_network_is_warned_about_once(
+    host: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    SegmentIntegration(WRITE_KEY, host=host)
+    assert [host in record.getMessage() for record in caplog.records] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("write_key", "shown"), [("wk_0123456789", "…6789"), ("12345678", "…5678"), ("1234567", "…")]
+)
+def test_of_a_write_key_four_characters_are_shown_at_the_most(write_key: str, shown: str) -> None:
+    assert mask(write_key) == shown
+    integration = SegmentIntegration(write_key)
+    for text in (repr(integration), str(integration), repr(integration._options)):
+        assert shown in text
+        assert write_key not in text

@@ -1,0 +1,74 @@
+"""Time that passes only when somebody waits for it."""
+
+from __future__ import annotations
+
+import threading
+from queue import Empty, SimpleQueue
+
+from demo.collector import Collector
+from sentry_segment.log import ProblemLog
+from sentry_segment.message import TrackMessage, track_message
+from sentry_segment.network import NetworkOptions
+from sentry_segment.options import Options
+from sentry_segment.worker import Worker
+from support import WRITE_KEY
+
+
+class VirtualClock:
+    """A clock for a worker: a wait of so many seconds is over at once, and is noted."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+        self.waits: list[float] = []
+        self.limit = 1_000_000.0
+        """The time at which waits become real, so that a test can look at a wait under way."""
+        self._waited = threading.Condition()
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, wake: SimpleQueue[None], seconds: float | None) -> None:
+        if seconds is None or self.time + seconds > self.limit:
+            with self._waited:
+                self._is_stuck = True
+                self._waited.notify_all()
+            wake.get()
+            return
+        try:
+            wake.get_nowait()
+        except Empty:
+            self.time += seconds
+            self.waits.append(seconds)
+
+
+def options(collector: Collector, **given: object) -> Options:
+    defaults: dict[str, object] = {
+        "write_key": WRITE_KEY,
+        "host": collector.url,
+        "event_name": "Error Captured",
+        "before_track": None,
+        "on_error": None,
+        "max_queue_size": 10_000,
+        "rate_limit": (1_000_000, 1.0),
+        "timeout": 10.0,
+        "gzip": False,
+    }
+    return Options(**{**defaults, **given})  # type: ignore[arg-type]
+
+
+def worker(collector: Collector, clock: VirtualClock, **given: object) -> Worker:
+    """A worker on virtual time, in use until it is released."""
+    made = Worker(
+        options(collector, **given), NetworkOptions(), ProblemLog(), exit_timeout=2.0, clock=clock
+    )
+    made.open()
+    return made
+
+
+def message(user_id: str = "u1") -> TrackMessage:
+    """A message of its own id."""
+    made = track_message(
+        {"exception": {"values": [{"type": "E"}]}, "user": {"id": user_id}}, "Error Captured"
+    )
+    assert made is not None
+    return made
