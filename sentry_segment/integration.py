@@ -43,12 +43,13 @@ class SegmentIntegration(Integration):
             each message and a deep copy of the Sentry event it was made from: edits the message,
             or drops it by returning `None`. Where it raises, the message is dropped, so that
             nothing leaves that it was to remove.
-        on_error: `(error, messages)`, called from the background thread for messages that are
-            given up for good. `error` is a `DeliveryError`, with the HTTP `status`.
+        on_error: `(error, messages)`, called from the background thread for messages that
+            Segment refused for good, or that can't be sent. `error` is a `DeliveryError`, with
+            the HTTP `status`.
         max_queue_size: messages held in memory while Segment does not take them; past it the
             newest are dropped.
-        rate_limit: `(requests, seconds)`: how many requests this process makes to Segment in so
-            many seconds at the most. What is more waits.
+        rate_limit: `(requests, seconds)`: how many requests the integration makes from one
+            process in any stretch of so many seconds at the most. What is more waits.
         timeout: seconds for one exchange with Segment, as a whole.
         gzip: whether to compress the requests' bodies.
 

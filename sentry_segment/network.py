@@ -11,13 +11,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import (  # type: ignore[attr-defined]
+    getproxies_environment,
+    proxy_bypass_environment,
+)
 
 import httpx
 
-# FIXME (the helper who writes tests/test_network.py, 04:33): saving my edit of this file, I overwrote
-# somebody's edit under way, below this line: `_building`, with `os` and `threading`. I could not
-# recover it. Whoever it is: please put it back, on top of what is here now, and delete this comment.
+# Held while a client is built, and while the process forks: building imports modules and has
+# OpenSSL read certificates, and a child forked in the midst of it would inherit the locks of both,
+# held by a thread that it does not have. Re-entrant for a signal handler that forks.
+_building = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_building.acquire,
+        after_in_parent=_building.release,
+        after_in_child=_building.release,
+    )
 
 
 @dataclass(frozen=True)
@@ -48,9 +58,9 @@ class NetworkOptions:
         for proxy in options:
             if proxy:
                 return proxy
-        if options[0] == "" or proxy_bypass(netloc):  # the latter is NO_PROXY
+        if options[0] == "" or proxy_bypass_environment(netloc):  # the latter is NO_PROXY
             return None
-        proxies = getproxies()
+        proxies = getproxies_environment()
         proxy = proxies.get(scheme) or proxies.get("all")
         return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
@@ -60,15 +70,18 @@ def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Cl
 
     Raises `OSError` that names the option, where a file of certificates can't be used.
     """
-    context = _ssl_context(network)
-    return httpx.Client(
-        verify=context,
-        proxy=_proxy(network, host, context),
-        trust_env=False,  # the proxy is chosen here, so that `proxy_headers` hold for it
-        timeout=timeout,
-        follow_redirects=False,
-        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30),
-    )
+    with _building:
+        context = _ssl_context(network)
+        return httpx.Client(
+            verify=context,
+            proxy=_proxy(network, host, context),
+            trust_env=False,  # the proxy is chosen here, so that `proxy_headers` hold for it
+            timeout=timeout,
+            follow_redirects=False,
+            limits=httpx.Limits(
+                max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
+            ),
+        )
 
 
 def _proxy(network: NetworkOptions, host: str, context: ssl.SSLContext) -> httpx.Proxy | None:

@@ -28,15 +28,19 @@ def _nothing_dropped() -> Mapping[str, int]:
 
 @dataclass(frozen=True)
 class Stats:
-    """What became of the messages of one integration in this process so far, all in messages.
+    """What became of the messages of one integration in this process so far.
 
-    `mirrored` messages were put into the queue; of those, `queued` wait there (or are under way),
-    and `delivered` were accepted by Segment. `retries` is the number of requests that were made
-    again. `dropped` has a count for each reason: `queue_overflow` (the queue was full),
-    `before_track` (the hook dropped the message, raised, or returned something else than a
-    message), `send_error` (Segment refused the message for good), `network_error` (still waiting
-    when the process ended), `internal_sdk_error` (a fault of this library). `last_error` describes
-    the latest failed request, and stays when later ones succeed.
+    Attributes:
+        mirrored: messages put into the queue.
+        queued: of those, messages that wait or are under way.
+        delivered: messages that Segment took.
+        retries: requests that were made again.
+        dropped: messages for each reason: `queue_overflow` (the queue was full), `before_track`
+            (the hook dropped the message, raised, or returned something else than a message),
+            `send_error` (Segment refused the message for good, or it is too long),
+            `network_error` (still waiting when the process ended), `internal_sdk_error` (a fault
+            of this library, or a message that has no JSON form).
+        last_error: describes the latest failed request, and stays when later ones succeed.
     """
 
     mirrored: int = 0

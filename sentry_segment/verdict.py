@@ -42,7 +42,7 @@ class Verdict:
 
 
 class DeliveryError(Exception):
-    """Why messages were given up: `status` is Segment's answer, `None` where there was none."""
+    """Why messages were given up: `status` is that of Segment's answer, `None` without one."""
 
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)

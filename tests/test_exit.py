@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,19 @@ def start(collector: Collector, script: str, dsn: str | None = None) -> subproce
     )
 
 
-def run(collector: Collector, script: str, dsn: str | None = None) -> subprocess.Popen[str]:
-    """Run a script to its end; its output stands in `.args` afterwards, as (stdout, stderr)."""
+@dataclass(frozen=True)
+class Ended:
+    """A script that has come to its end."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run(collector: Collector, script: str, dsn: str | None = None) -> Ended:
     process = start(collector, script, dsn)
     out, err = process.communicate(timeout=60)
-    process.args = [out, err]
-    return process
+    return Ended(process.returncode, out, err)
 
 
 def names(collector: Collector) -> list[str]:
@@ -85,8 +93,8 @@ ENDS = {
 
 @pytest.mark.parametrize("script", ENDS.values(), ids=ENDS)
 def test_a_process_that_ends_delivers_what_it_captured(collector: Collector, script: str) -> None:
-    process = run(collector, "init()\n" + textwrap.dedent(script))
-    assert len(collector.messages) == 1, process.args
+    ended = run(collector, "init()\n" + textwrap.dedent(script))
+    assert len(collector.messages) == 1, ended.err
     assert len(collector.events) == 1
 
 
@@ -106,7 +114,7 @@ def test_an_error_in_a_late_exit_handler_is_delivered_without_a_thread(
     collector: Collector,
 ) -> None:
     """No thread can be started any more in exit handlers of Python 3.12 and later."""
-    process = run(
+    ended = run(
         collector,
         """
         integration = init(default_integrations=False)
@@ -117,15 +125,15 @@ def test_an_error_in_a_late_exit_handler_is_delivered_without_a_thread(
         print(integration.flush(10.0), integration.stats.delivered)
         """,
     )
-    assert names(collector) == ["E"], process.args
-    assert process.args == ["True 1\n", ""]
+    assert names(collector) == ["E"], ended.err
+    assert (ended.out, ended.err) == ("True 1\n", "")
 
 
 def test_what_could_not_be_delivered_is_reported_at_the_end(collector: Collector) -> None:
     collector.answer = lambda call: Reply(503)
-    process = run(collector, "init(); capture('E')")
-    assert "1 message(s) could not be delivered to Segment" in process.args[1]
-    assert WRITE_KEY not in process.args[1]
+    ended = run(collector, "init(); capture('E')")
+    assert "1 message(s) could not be delivered to Segment" in ended.err
+    assert WRITE_KEY not in ended.err
 
 
 @pytest.fixture
@@ -141,7 +149,7 @@ def test_servers_that_never_answer_delay_the_exit_once(
 ) -> None:
     """Three clients, of which Sentry's exit hook closes one: one shutdown timeout for them all."""
     collector.answer = lambda call: Reply(delay=threading.Event())
-    process = run(
+    ended = run(
         collector,
         """
         began = []
@@ -154,15 +162,15 @@ def test_servers_that_never_answer_delay_the_exit_once(
         """,
         dsn=None if dead == "Segment" else f"http://public@127.0.0.1:{silent_server}/1",
     )
-    [shutdown_timeouts] = process.args[0].split()
+    [shutdown_timeouts] = ended.out.split()
     assert 0.9 < float(shutdown_timeouts) < 1.9
-    assert process.returncode == 0
+    assert ended.status == 0
 
 
 def test_a_last_try_overrules_retry_after(collector: Collector) -> None:
     answers = [Reply(429, {"Retry-After": "200"})]
     collector.answer = lambda call: answers.pop() if answers else None
-    process = run(
+    ended = run(
         collector,
         """
         integration = init()
@@ -172,7 +180,7 @@ def test_a_last_try_overrules_retry_after(collector: Collector) -> None:
         print(integration.flush(30.0))
         """,
     )
-    assert process.args[0] == "False\n"
+    assert ended.out == "False\n"
     assert names(collector) == ["E"]
 
 
@@ -186,7 +194,7 @@ posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on 
 def test_a_forked_childs_errors_and_its_parents_arrive_once(
     before: int, collector: Collector
 ) -> None:
-    process = run(
+    ended = run(
         collector,
         f"""
         integration = init()
@@ -204,7 +212,7 @@ def test_a_forked_childs_errors_and_its_parents_arrive_once(
         assert os.waitpid(child, 0)[1] == 0
         """,
     )
-    assert process.returncode == 0, process.args
+    assert ended.status == 0, ended.err
     expected = [f"before{n}" for n in range(before)]
     expected += [f"{who}{n}" for who in ("parent", "child") for n in range(20)]
     assert sorted(names(collector)) == sorted(expected)

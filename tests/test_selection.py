@@ -176,8 +176,8 @@ def test_transactions_checkins_sessions_and_feedback_are_not_mirrored(
     with sentry_sdk.start_transaction(name="t"):
         pass
     capture_checkin(monitor_slug="cron", status="ok")
-    sentry_sdk.get_isolation_scope().start_session()
-    sentry_sdk.get_isolation_scope().end_session()
+    sentry_sdk.Scope.get_isolation_scope().start_session()
+    sentry_sdk.Scope.get_isolation_scope().end_session()
     feedback: Any = {"type": "feedback", "exception": {"values": [{"type": "E"}]}}
     sentry_sdk.capture_event(feedback)
     report = sentry_sdk.envelope.Envelope()
