@@ -13,6 +13,7 @@ import httpx
 from sentry_segment._version import __version__
 from sentry_segment.deadline import Deadline
 from sentry_segment.encoding import batch_body, track_body
+from sentry_segment.log import describe
 from sentry_segment.network import NetworkOptions, build_client
 from sentry_segment.options import Options
 from sentry_segment.verdict import Outcome, Verdict, judge
@@ -42,7 +43,7 @@ class SegmentApi:
         try:
             return self._exchange(messages, retry_count, min(time_limit, self._options.timeout))
         except Exception as error:  # noqa: BLE001 - whatever it is, the messages are kept
-            return Verdict(Outcome.RETRY, self._masked(f"{type(error).__name__}: {error}"))
+            return Verdict(Outcome.RETRY, self._masked(describe(error)))
 
     def close(self) -> None:
         """Close the connection. The next exchange opens another."""

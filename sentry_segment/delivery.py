@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sentry_segment.encoding import EncodingError, MessageTooLongError, encode, fits
-from sentry_segment.log import ProblemLog
+from sentry_segment.log import ProblemLog, describe
 from sentry_segment.message import TrackMessage
 from sentry_segment.options import Options
 from sentry_segment.queue import MessageQueue
@@ -207,4 +207,4 @@ class Delivery:
         try:
             self._options.on_error(error, messages)
         except Exception as raised:  # noqa: BLE001 - the application's own code
-            self._log.warn("on_error", f"on_error raised {type(raised).__name__}: {raised}")
+            self._log.warn("on_error", f"on_error raised {describe(raised)}")

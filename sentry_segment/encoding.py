@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sentry_segment.log import describe
 from sentry_segment.message import TrackMessage
 
 MAX_MESSAGE_BYTES = 32_000  # "32 KB": the smaller reading is safe under both
@@ -35,15 +36,17 @@ def encode(message: TrackMessage) -> bytes:
     Raises `EncodingError` where that can't be done: something in the message has no JSON form
     (which only `before_track` can have put there), or it is too long without any long text.
     """
-    body = _dump(message)
-    return body if len(body) <= MAX_MESSAGE_BYTES else _dump_cut(message, len(body))
+    try:
+        body = _dump(message)
+        return body if len(body) <= MAX_MESSAGE_BYTES else _dump_cut(message, len(body))
+    except EncodingError:
+        raise
+    except Exception as error:  # whatever objects of the application's raise
+        raise EncodingError(f"the message has no JSON form: {describe(error)}") from error
 
 
 def _dump(message: Any) -> bytes:
-    try:
-        text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise EncodingError(f"the message has no JSON form: {error}") from error
+    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Lone surrogates have no UTF-8 form; like Relay's own binding, put "?" in their place.
     return text.encode("utf-8", "replace")
 

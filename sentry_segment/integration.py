@@ -12,7 +12,7 @@ from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
 from sentry_sdk.scope import add_global_event_processor
 
-from sentry_segment.log import ProblemLog, logger
+from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import TrackMessage, track_message
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
@@ -180,7 +180,7 @@ class SegmentIntegration(Integration):
             if message is not None and self._worker is not None:
                 self._worker.put(message)
         except Exception as error:  # noqa: BLE001 - the capture goes on, whatever happened here
-            self._drop("internal_sdk_error", f"An event could not be mirrored: {error!r}")
+            self._drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
 
     def _before_track(self, message: TrackMessage, event: Any) -> TrackMessage | None:
         assert self._options.before_track is not None
@@ -193,7 +193,7 @@ class SegmentIntegration(Integration):
         try:
             edited: object = self._options.before_track(message, copy.deepcopy(event))
         except Exception as error:  # noqa: BLE001 - the application's own code
-            self._drop("before_track", f"before_track raised {type(error).__name__}: {error}")
+            self._drop("before_track", f"before_track raised {describe(error)}")
             return None
         finally:
             self._here.in_hook = False
@@ -222,5 +222,7 @@ def _attach(event: Any, hint: Any) -> Any:
         try:
             integration.attach(client)
         except Exception as error:  # noqa: BLE001 - the capture goes on
-            integration._log.warn("attach", f"Could not attach to the Sentry client: {error!r}")
+            integration._log.warn(
+                "attach", f"Could not attach to the Sentry client: {describe(error)}"
+            )
     return event

@@ -12,6 +12,15 @@ logger = logging.getLogger("sentry_segment")
 INTERVAL = 60.0  # seconds
 
 
+def describe(error: BaseException) -> str:
+    """`"ValueError: its text"`, for an error of any kind, even one that can't be printed."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001 - the application's own __str__
+        return name
+
+
 class ProblemLog:
     """Logs problems, each kind at most once in `INTERVAL`, with the number left out since."""
 

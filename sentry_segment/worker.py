@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from sentry_segment.api import SegmentApi
 from sentry_segment.delivery import Delivery
-from sentry_segment.log import ProblemLog, logger
+from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import TrackMessage
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import Options
@@ -115,8 +115,12 @@ class Worker:
             )
         elif not self._is_awake:
             self._is_awake = True
-            self._wake.put(None)
-            self._ensure_thread()
+            try:
+                self._wake.put(None)
+                self._ensure_thread()
+            except BaseException:  # raised by a signal handler that came in between
+                self._is_awake = False
+                raise
 
     def drop(self, reason: DropReason) -> None:
         """Count a message that was dropped before it was put."""
@@ -179,25 +183,35 @@ class Worker:
 
     def _ensure_thread(self) -> None:
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            if self._thread is not None:
                 return
             thread = threading.Thread(target=self._run, name="sentry-segment", daemon=True)
             # Before the start: a signal handler that comes in between must not start another.
             self._thread = thread
             try:
                 outside_any_request(thread.start)
-            except RuntimeError:
-                # The interpreter is shutting down; what waits is sent by whoever flushes.
+            except BaseException as error:
+                self._end_thread(thread)
+                # RuntimeError: no thread can be had, as when the interpreter is shutting down.
+                # What waits is sent with the next message, or by whoever flushes.
+                if not isinstance(error, RuntimeError):
+                    raise
+
+    def _end_thread(self, thread: threading.Thread) -> None:
+        with self._lock:
+            if self._thread is thread:
                 self._thread = None
                 self._is_awake = False
 
     def _run(self) -> None:
+        thread = threading.current_thread()
         try:
             with silence(), self._running:
-                while self._wait_for_work(None):
+                # It is not this one, where a signal handler raised out of this one's start.
+                while self._thread is thread and self._wait_for_work(None):
                     self._send(self._options.timeout)
         finally:
-            self._is_awake = False
+            self._end_thread(thread)
 
     def _deliver_here(self, flush: Flush) -> None:
         remaining = flush.deadline - self._clock.now()
@@ -216,7 +230,7 @@ class Worker:
         try:
             self._delivery.send_next(time_limit)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
-            self._log.warn("internal", f"Internal error, will try again: {error!r}")
+            self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
             self._delivery.pause()
 
     def _wait_for_work(self, until: float | None) -> bool:

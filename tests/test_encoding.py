@@ -77,6 +77,11 @@ def test_what_no_cut_brings_within_the_limit_is_refused() -> None:
         encode(message(many=list(range(20_000))))
 
 
+class Hostile(dict[str, Any]):
+    def items(self) -> Any:
+        raise ArithmeticError("not today")
+
+
 def recursive() -> dict[str, Any]:
     value: dict[str, Any] = {}
     value["self"] = value
@@ -84,7 +89,17 @@ def recursive() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, b"bytes", float("nan"), float("inf"), recursive(), {(1, 2): 3}]
+    "value",
+    [
+        object(),
+        {1, 2},
+        b"bytes",
+        float("nan"),
+        float("inf"),
+        recursive(),
+        {(1, 2): 3},
+        Hostile(a=1),
+    ],
 )
 def test_what_has_no_json_form_is_refused(value: Any) -> None:
     with pytest.raises(EncodingError):
