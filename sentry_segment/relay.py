@@ -31,7 +31,7 @@ _LEVEL_NAMES = {
 }
 _LEVEL_NUMBERS = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "fatal"}
 
-_VERSION_FORBIDDEN = re.compile(r"[\r\n\t\x0b\x0c\x00/\\]")
+_VERSION_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\]")
 _METHOD = re.compile(r"[A-Z_-]{3,32}")
 _TYPE_IN_VALUE = re.compile(r"(\w+):[^\n]*")
 
@@ -97,7 +97,7 @@ def timestamp(value: object) -> str:
     if isinstance(value, str) and _UTC_TIMESTAMP.fullmatch(value) and _is_date(value):
         return value
     moment = _moment(value) or datetime.now(timezone.utc)
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
 
 
 def _is_date(value: str) -> bool:
@@ -115,9 +115,11 @@ def _moment(value: object) -> datetime | None:
             zone = "+00:00" if offset in (None, "Z") else f"{offset[:3]}:{offset[-2:]}"
             moment = datetime.fromisoformat(seconds + zone)
             nanoseconds = int((fraction or "0").ljust(9, "0"))
-            return moment + timedelta(microseconds=round(nanoseconds / 1000))
+            moment += timedelta(microseconds=(nanoseconds + 500) // 1000)
+            return moment.astimezone(timezone.utc)
         if isinstance(value, datetime):
-            return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+            aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+            return aware.astimezone(timezone.utc)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
             return _EPOCH + timedelta(seconds=value)
     except (ValueError, OverflowError):
@@ -137,9 +139,7 @@ def level(value: object) -> str:
 def release(value: object) -> str:
     """The release, `""` where Sentry does not allow it as one."""
     name = (text(value) or "").strip()
-    if _is_version(name, 200) and name not in (".", "..") and name.lower() != "latest":
-        return name
-    return ""
+    return name if _is_version(name, 200) and name.lower() != "latest" else ""
 
 
 def environment(value: object, tags: object) -> str:
@@ -155,7 +155,9 @@ def environment(value: object, tags: object) -> str:
 
 
 def _is_version(name: str, size: int) -> bool:
-    return len(name.encode("utf-8", "replace")) <= size and not _VERSION_FORBIDDEN.search(name)
+    if name in (".", "..") or _VERSION_FORBIDDEN.search(name):
+        return False
+    return len(name.encode("utf-8", "replace")) <= size
 
 
 def transaction(value: object) -> str:
@@ -243,6 +245,8 @@ def query(query_string: object, url: object) -> str:
         return query_string.removeprefix("?")
     if isinstance(query_string, (dict, list)):
         pairs = [(key, _query_value(value)) for key, value in _pairs(query_string)]
+        if isinstance(query_string, dict):
+            pairs.sort()  # as Relay reads a mapping
         return urlencode(pairs, errors="replace")
     if isinstance(url, str):
         return url.partition("#")[0].partition("?")[2]
@@ -254,7 +258,10 @@ def _query_value(value: object) -> str:
         return ""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    except (TypeError, ValueError, RecursionError):  # no JSON: Sentry won't get it either
+        return ""
 
 
 def _pairs(value: object) -> Iterator[tuple[str, object]]:
@@ -264,9 +271,9 @@ def _pairs(value: object) -> Iterator[tuple[str, object]]:
         return
     for entry in entries:
         if isinstance(entry, (list, tuple)) and len(entry) == 2:
-            key = text(entry[0])
-            if key is not None:
-                yield key, entry[1]
+            key, content = entry
+            if isinstance(key, str):
+                yield key, content
 
 
 def url(value: object) -> str:
@@ -297,7 +304,7 @@ def _standard_url(value: str) -> str | None:
 
 
 def _host_and_port(scheme: str, value: str) -> str | None:
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:]+)(?::([0-9]*))?", value)
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:]+)(?::([0-9]{0,9}))?", value)
     if not match:
         return None
     host, port = match[1].lower(), int(match[2]) if match[2] else None

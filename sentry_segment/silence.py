@@ -25,8 +25,20 @@ class _SilentClient(NonRecordingClient):
         return True
 
 
+# httpx logs a line for each request, and httpcore at the level DEBUG every step of it: the headers
+# of the answer, say, in which a server may echo the write key. A filter must be on each logger
+# itself, for it is not asked about what the loggers below one's own log.
+_HTTP_LOGGERS = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.proxy",
+    "httpcore.socks",
+)
+
+
 class _NotInSilence(logging.Filter):
-    """Drops the line that httpx logs for each request, where the request is the mirror's."""
+    """Drops the lines of the HTTP client, where the request is the mirror's."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not getattr(_here, "silent", False)
@@ -43,7 +55,8 @@ def silence() -> Iterator[None]:
     Every hook of the SDK (for httpx, logging, threads, the standard library) asks the current
     scope for its client first, and finds one that has no integration.
     """
-    logging.getLogger("httpx").addFilter(_not_in_silence)  # added once, however often asked
+    for name in _HTTP_LOGGERS:
+        logging.getLogger(name).addFilter(_not_in_silence)  # added once, however often asked
     client: Any = _SilentClient()
     was_silent = getattr(_here, "silent", False)
     _here.silent = True

@@ -32,9 +32,10 @@ class MirroringTransport:
     """
 
     def __init__(self, inner: Transport, integration: SegmentIntegration, worker: Worker) -> None:
+        # Names that no transport has: the others' own are to be found here, `_worker` for one.
         self._inner = inner
-        self._integration = integration
-        self._worker = worker
+        self._mirroring_to = integration
+        self._mirror = worker
         worker.open()
         # Called once: when the client is closed, or dropped without a close.
         self._release = finalize(self, worker.release)
@@ -50,20 +51,20 @@ class MirroringTransport:
     @property
     def mirroring_to(self) -> SegmentIntegration:
         """The integration that sees what goes through here, also from behind other wrappers."""
-        return self._integration
+        return self._mirroring_to
 
     def capture_envelope(self, envelope: Envelope) -> Any:
-        self._integration.mirror(envelope)
+        self._mirroring_to.mirror(envelope)
         return self._inner.capture_envelope(envelope)
 
     def flush(self, timeout: float, callback: Any = None) -> Any:
         """Flush both, side by side, within the timeout."""
-        flush = self._worker.begin_flush(timeout)
+        flush = self._mirror.begin_flush(timeout)
         inner: Any = self._inner  # whose flush returns something, where it is asynchronous
         result = inner.flush(timeout, callback)
         if isinstance(inner, _AsyncTransport) or inspect.isawaitable(result):
             return _finish_in_loop(flush, result, timeout)
-        self._worker.finish_flush(flush)
+        self._mirror.finish_flush(flush)
         return result
 
     def kill(self) -> Any:
@@ -83,11 +84,15 @@ def _finish_in_loop(flush: Flush | None, result: Any, timeout: float) -> Any:
     deadline = loop.time() + timeout
 
     async def both() -> None:
-        if result is not None:
-            await result
-        remaining = max(0.0, deadline - loop.time())
-        # Unlike wait_for, wait does not cancel what it gives up waiting for.
-        await asyncio.wait([asyncio.wrap_future(flush.done)], timeout=remaining)
+        mirrored = asyncio.wrap_future(flush.done)
+        try:
+            if result is not None:
+                await result
+            await asyncio.wait([mirrored], timeout=max(0.0, deadline - loop.time()))
+        finally:
+            # Python 3.10 would else call into the loop when the flush is done, and log an error
+            # where the loop is closed by then. The flush itself runs, and can't be cancelled.
+            mirrored.cancel()
 
     with _internal_task():
         return loop.create_task(both())
