@@ -427,18 +427,21 @@ def test_retry_after_holds_everything_until_then(
     assert max(clock.waits) <= 120
 
 
-def test_new_messages_do_not_cut_a_backoff_short(
+def test_new_messages_neither_cut_a_backoff_short_nor_wake_the_thread(
     collector: Collector, clock: VirtualClock, started: list[Worker]
 ) -> None:
     started.append(worker(collector, clock))
     clock.limit = clock.time + 0.1  # the backoff's wait does not end
     collector.answer = statuses(503)
     started[0].put(message())
-    arrived(collector)
+    assert clock.is_held.wait(10.0)
+    waits = clock.asked
     for _ in range(100):
         started[0].put(message())
     assert len(collector.calls) == 1
-    assert started[0].stats().queued == 101
+    finish(started[0])
+    assert len(collector.messages) == 101
+    assert clock.asked <= waits + 1  # the one after the flush
 
 
 def test_a_flush_cuts_a_backoff_short(
@@ -470,6 +473,29 @@ def test_a_flush_keeps_a_retry_after_and_does_not_wait_for_it(
     clock.time += 120
     started[0].begin_flush(10.0)
     collector.wait_for_messages(1)
+
+
+def test_a_flush_is_not_done_by_a_later_message_that_is_given_up_first(
+    collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock))
+    go = hold(collector, statuses(503))
+    started[0].put(message())
+    arrived(collector)
+    started[0].put(message())
+    flush = started[0].begin_flush(1_000_000.0)
+    assert flush is not None
+    unsendable = message()
+    unsendable["properties"]["object"] = object()
+    started[0].put(unsendable)
+    clock.limit = clock.time + 0.1
+    go.set()
+    assert clock.is_held.wait(10.0)  # after the 503
+    assert not flush.done.done()
+    finish(started[0])
+    assert flush.done.result() is True
+    assert len(collector.messages) == 2
+    assert started[0].stats().dropped["internal_sdk_error"] == 1
 
 
 def test_the_rate_limit_makes_requests_wait_and_drops_nothing(

@@ -128,10 +128,15 @@ def test_a_flush_from_on_error_does_not_wait_for_itself(collector: Collector, in
         sentry_sdk.flush(30.0)
 
     integration = init(segment={"on_error": on_error})
-    collector.answer = lambda call: Reply(404)
+    go = threading.Event()
+    collector.answer = lambda call: None if collector.calls else Reply(404, delay=go)
     capture()
+    assert collector.wait_for(lambda: len(collector.calls) == 1)
+    capture()
+    go.set()
     assert integration.flush(20.0)
-    assert len(flushed) == 1
+    assert flushed == [False]  # for the second still waited
+    assert integration.stats.delivered == 1
 
 
 def edit(message: TrackMessage, event: dict[str, Any]) -> TrackMessage:

@@ -20,19 +20,23 @@ class VirtualClock:
     def __init__(self) -> None:
         self.time = 1_000.0
         self.waits: list[float] = []
+        self.asked = 0
+        """How often somebody began to wait."""
+        self.is_held = threading.Event()
+        """Set while a wait with an end is real."""
         self.limit = 1_000_000.0
         """The time at which waits become real, so that a test can look at a wait under way."""
-        self._waited = threading.Condition()
 
     def now(self) -> float:
         return self.time
 
     def wait(self, wake: SimpleQueue[None], seconds: float | None) -> None:
+        self.asked += 1
         if seconds is None or self.time + seconds > self.limit:
-            with self._waited:
-                self._is_stuck = True
-                self._waited.notify_all()
+            if seconds is not None:
+                self.is_held.set()
             wake.get()
+            self.is_held.clear()
             return
         try:
             wake.get_nowait()
