@@ -58,7 +58,12 @@ class Deadline:
         def start_tls_in_time(
             ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
         ) -> Any:
-            tls_stream = start_tls(ssl_context, server_hostname, self._remaining(timeout))
+            try:
+                remaining = self._remaining(timeout)
+            except httpx.ReadTimeout:
+                stream.close()  # httpcore leaves that to start_tls, which is not called
+                raise
+            tls_stream = start_tls(ssl_context, server_hostname, remaining)
             self._watch(tls_stream)
             return tls_stream
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from collections.abc import Callable
 
 
 def is_ending() -> bool:
@@ -11,6 +14,24 @@ def is_ending() -> bool:
     The interpreter marks the main thread as done before it calls them.
     """
     return not threading.main_thread().is_alive()
+
+
+_called_at_exit_of: set[int] = set()  # process ids
+
+
+def at_multiprocessing_exit(function: Callable[[], object]) -> None:
+    """Call a function when this process ends, where it is a child started by `multiprocessing`.
+
+    Such a child ends with `os._exit`, and so without the handlers of `atexit`; `multiprocessing`
+    has its own. Where this is called again, nothing is added.
+    """
+    util = sys.modules.get("multiprocessing.util")  # imported in every such child
+    process = sys.modules.get("multiprocessing.process")
+    if util is None or process is None or process.parent_process() is None:
+        return
+    if os.getpid() not in _called_at_exit_of:
+        _called_at_exit_of.add(os.getpid())
+        util.Finalize(None, function, exitpriority=0)
 
 
 class ExitBudget:

@@ -21,7 +21,7 @@ from sentry_segment.message import TrackMessage
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import Options
 from sentry_segment.queue import MessageQueue
-from sentry_segment.shutdown import exit_budget, is_ending
+from sentry_segment.shutdown import at_multiprocessing_exit, exit_budget, is_ending
 from sentry_segment.silence import outside_any_request, silence
 from sentry_segment.stats import Counters, DropReason, Stats
 
@@ -185,6 +185,7 @@ class Worker:
         with self._lock:
             if self._thread is not None:
                 return
+            at_multiprocessing_exit(flush_at_exit)
             thread = threading.Thread(target=self._run, name="sentry-segment", daemon=True)
             # Before the start: a signal handler that comes in between must not start another.
             self._thread = thread

@@ -247,3 +247,50 @@ def test_a_fork_during_a_request_leaves_it_to_the_parent(collector: Collector) -
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert sorted(names(collector)) == ["child", "under way"]
+
+
+MULTIPROCESSING = """
+import multiprocessing, sys
+import sentry_sdk
+from sentry_segment import SegmentIntegration
+
+DSN, HOST, METHOD = sys.argv[1:]
+
+def work(name):
+    if sentry_sdk.get_client().dsn is None:
+        init()
+    sentry_sdk.set_user({"id": "u1"})
+    sentry_sdk.capture_event({"exception": {"values": [{"type": name}]}})
+
+def init():
+    sentry_sdk.init(dsn=DSN, integrations=[SegmentIntegration("wk_0123456789", host=HOST)])
+
+if __name__ == "__main__":
+    init()
+    work("parent")
+    context = multiprocessing.get_context(METHOD)
+    children = [context.Process(target=work, args=(f"child{n}",)) for n in range(3)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0, 0]
+"""
+
+
+@posix
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_of_multiprocessing_delivers_before_it_ends(
+    method: str, collector: Collector, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(MULTIPROCESSING)
+    ended = subprocess.run(
+        [sys.executable, script, collector.dsn, collector.url, method],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(names(collector)) == ["child0", "child1", "child2", "parent"]

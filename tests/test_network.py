@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import ssl
 from base64 import b64encode
@@ -33,8 +34,10 @@ from proxy import (
 )
 from sentry_segment import SegmentIntegration
 from sentry_segment.api import SegmentApi
+from sentry_segment.network import NetworkOptions
 from sentry_segment.verdict import Outcome, Verdict
 from support import Init, capture
+from virtual import options
 
 
 @pytest.fixture(autouse=True)
@@ -496,6 +499,18 @@ def test_the_limit_of_time_holds_within_tls(init: Init, ca: trustme.CA, ca_file:
         assert integration.flush(30.0)
         assert integration.stats.delivered == 1
         assert integration.stats.retries >= 1
+
+
+def test_a_connection_whose_time_is_over_before_the_handshake_is_closed(
+    tls_segment: TlsCollector, ca_file: str
+) -> None:
+    api = SegmentApi(options(tls_segment), NetworkOptions(ca_certs=ca_file))
+    verdicts = [api.send([b"{}"], retry_count=0, time_limit=1e-6) for _ in range(2)]
+    assert [verdict.error for verdict in verdicts] == [
+        "ReadTimeout: no complete answer within the timeout"
+    ] * 2
+    gc.collect()  # a socket left open makes a ResourceWarning, which pytest makes an error
+    api.close()
 
 
 @pytest.mark.parametrize(
