@@ -10,6 +10,7 @@ import threading
 from types import FrameType
 from typing import Any
 
+import httpx
 import pytest
 import sentry_sdk
 
@@ -228,6 +229,35 @@ def test_forks_while_other_threads_put_and_flush(collector: Collector, init: Ini
         f"child {number}" for number in range(FORKS)
     )
     assert len(sent) == integration.stats.delivered + FORKS
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_waits_while_the_http_client_is_built(
+    collector: Collector, init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its child would inherit the locks of imports and of OpenSSL, held by nobody."""
+    begun = threading.Event()
+    is_built = False
+    build = httpx.Client
+
+    def build_slowly(**options: Any) -> httpx.Client:
+        nonlocal is_built
+        begun.set()
+        threading.Event().wait(0.5)  # for nothing: time in which a fork could come
+        client = build(**options)
+        is_built = True
+        return client
+
+    monkeypatch.setattr("httpx.Client", build_slowly)
+    integration = init()
+    capture()
+    assert begun.wait(10.0)
+    child = os.fork()
+    if not child:
+        os._exit(0 if is_built else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert integration.flush(10.0)
 
 
 def test_the_write_key_of_a_pickle_is_the_first_ones(collector: Collector, init: Init) -> None:
