@@ -249,8 +249,8 @@ def test_a_fork_waits_while_the_http_client_is_built(
         is_built = True
         return client
 
-    monkeypatch.setattr("httpx.Client", build_slowly)
     integration = init()
+    monkeypatch.setattr("httpx.Client", build_slowly)
     capture()
     assert begun.wait(10.0)
     child = os.fork()
