@@ -122,8 +122,9 @@ class Delivery:
         self._failures = 0
         self._batches.popleft()
         if verdict.outcome is Outcome.DELIVERED:
-            self._counters.delivered += len(batch)
-            self._queue.settle(len(batch))
+            with self._counters.lock:
+                self._counters.delivered += len(batch)
+                self._queue.settle(len(batch))
         elif verdict.outcome is Outcome.SPLIT and len(batch) > 1:
             middle = len(batch) // 2
             self._batches.extendleft((batch[middle:], batch[:middle]))
@@ -200,11 +201,12 @@ class Delivery:
     def _give_up(
         self, messages: list[TrackMessage], reason: DropReason, error: DeliveryError
     ) -> None:
-        self._counters.drop(reason, len(messages))
-        self._queue.settle(len(messages))
+        with self._counters.lock:
+            self._counters.drop(reason, len(messages))
+            self._queue.settle(len(messages))
         if self._options.on_error is None:
             return
         try:
             self._options.on_error(error, messages)
-        except Exception as raised:  # noqa: BLE001 - the application's own code
+        except BaseException as raised:  # noqa: BLE001 - even sys.exit() must not end the thread
             self._log.warn("on_error", f"on_error raised {describe(raised)}")

@@ -45,6 +45,16 @@ def encode(message: TrackMessage) -> bytes:
         raise EncodingError(f"the message has no JSON form: {describe(error)}") from error
 
 
+def shorten(message: TrackMessage) -> TrackMessage:
+    """Cut the longest texts of a very long message roughly, so that it does not wait at length.
+
+    What is left is about as many characters as a message may have bytes; `encode` does the rest.
+    """
+    long = sum(len(text) > MAX_MESSAGE_BYTES // 16 for text in _texts(message))
+    cut: TrackMessage = _cut(message, MAX_MESSAGE_BYTES // max(long, 1))
+    return cut
+
+
 def _dump(message: Any) -> bytes:
     text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Lone surrogates have no UTF-8 form; like Relay's own binding, put "?" in their place.

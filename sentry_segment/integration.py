@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import copy
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
@@ -12,8 +13,9 @@ from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
 from sentry_sdk.scope import add_global_event_processor
 
+from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
 from sentry_segment.log import ProblemLog, describe, logger
-from sentry_segment.message import TrackMessage, track_message
+from sentry_segment.message import TrackMessage, characters, track_message
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.stats import Stats
@@ -42,7 +44,7 @@ class SegmentIntegration(Integration):
         before_track: `(message, event) -> message or None`, called in the capturing thread with
             each message and a deep copy of the Sentry event it was made from: edits the message,
             or drops it by returning `None`. Where it raises, the message is dropped, so that
-            nothing leaves that it was to remove.
+            nothing leaves that it was to remove. A very long message is cut before.
         on_error: `(error, messages)`, called from the background thread for messages that
             Segment refused for good, or that can't be sent. `error` is a `DeliveryError`, with
             the HTTP `status`.
@@ -75,8 +77,8 @@ class SegmentIntegration(Integration):
         timeout: float = 10.0,
         gzip: bool = False,
     ) -> None:
-        self._begin(
-            Options(
+        try:
+            options = Options(
                 write_key=write_key,  # type: ignore[arg-type]  # None becomes the environment's
                 host=host,
                 event_name=event_name,
@@ -87,7 +89,11 @@ class SegmentIntegration(Integration):
                 timeout=timeout,
                 gzip=gzip,
             )
-        )
+        except (TypeError, ValueError) as error:
+            # Sentry shows the variables of a traceback's frames: none of ours is to hold the key.
+            write_key = None
+            raise error.with_traceback(None) from None
+        self._begin(options)
         if not self._options.write_key:
             logger.warning(
                 "No write key: errors are not mirrored to Segment. "
@@ -155,7 +161,9 @@ class SegmentIntegration(Integration):
             return
         # Should two threads come by here at once, each wraps the bare transport, and either of the
         # wrappers may stay.
-        client.transport = MirroringTransport(transport, self, self._worker_for(client.options))
+        mirroring = MirroringTransport(transport, self, self._worker_for(client.options))
+        if client.transport is transport:  # and was not closed by another thread meanwhile
+            client.transport = mirroring
 
     def _worker_for(self, sentry_options: dict[str, Any]) -> Worker:
         worker = self._worker
@@ -175,6 +183,8 @@ class SegmentIntegration(Integration):
         try:
             event: Any = envelope.get_event()
             message = None if event is None else track_message(event, self._options.event_name)
+            if message is not None and characters(message) > MAX_MESSAGE_BYTES:
+                message = shorten(message)
             if message is not None and self._options.before_track is not None:
                 message = self._before_track(message, event)
             if message is not None and self._worker is not None:
@@ -195,23 +205,38 @@ class SegmentIntegration(Integration):
         except Exception as error:  # noqa: BLE001 - the application's own code
             self._drop("before_track", f"before_track raised {describe(error)}")
             return None
+        except BaseException:
+            self._drop("before_track", "", quiet=True)
+            raise  # a signal handler's, say: the application waits for it
         finally:
             self._here.in_hook = False
-        if isinstance(edited, dict):
+        if isinstance(edited, dict) and edited:
             return edited  # type: ignore[return-value]
         text = (
             "before_track dropped a message"
             if edited is None
-            else f"before_track returned a {type(edited).__name__}: expected the message or None"
+            else f"before_track returned {_described(edited)}: expected the message or None"
         )
         self._drop("before_track", text, quiet=edited is None)
         return None
+
+    def guarded(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of ours; where it fails, log that, and return `None`."""
+        try:
+            return function(*arguments)
+        except Exception as error:  # noqa: BLE001 - Sentry's own flush goes on
+            self._log.warn("internal", f"Segment could not be flushed: {describe(error)}")
+            return None
 
     def _drop(self, reason: Any, text: str, quiet: bool = False) -> None:
         if self._worker is not None:
             self._worker.drop(reason)
         if not quiet:
             self._log.warn(reason, text)
+
+
+def _described(value: object) -> str:
+    return "an empty message" if value == {} else f"a {type(value).__name__}"
 
 
 def _attach(event: Any, hint: Any) -> Any:

@@ -60,6 +60,13 @@ def track_message(event: dict[str, Any], event_name: str) -> TrackMessage | None
     }
 
 
+def characters(message: TrackMessage) -> int:
+    """How many characters a message has, about: those of its texts that may be long."""
+    context, page = message["context"], message["context"].get("page", {})
+    texts = (message["userId"], context.get("userAgent", ""), *message["properties"].values())
+    return sum(map(len, texts)) + sum(map(len, page.values()))
+
+
 def _user_id(user: object) -> str | None:
     if not isinstance(user, dict):
         return None

@@ -57,12 +57,12 @@ class NetworkOptions:
         options = (self.https_proxy, self.http_proxy) if scheme == "https" else (self.http_proxy,)
         for proxy in options:
             if proxy:
-                return proxy
+                return _with_scheme(proxy)
         if options[0] == "" or proxy_bypass_environment(netloc):  # the latter is NO_PROXY
             return None
         proxies = getproxies_environment()
         proxy = proxies.get(scheme) or proxies.get("all")
-        return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+        return _with_scheme(proxy) if proxy else None
 
 
 def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Client:
@@ -88,11 +88,21 @@ def _proxy(network: NetworkOptions, host: str, context: ssl.SSLContext) -> httpx
     url = network.proxy_for(host)
     if url is None:
         return None
-    return httpx.Proxy(
-        url,
-        headers=dict(network.proxy_headers or {}),
-        ssl_context=context if url.startswith("https:") else None,
-    )
+    try:
+        return httpx.Proxy(
+            url,
+            headers=dict(network.proxy_headers or {}),
+            ssl_context=context if url.startswith("https:") else None,
+        )
+    except Exception:  # noqa: BLE001 - whose text may show the proxy's password
+        raise ValueError(
+            "the proxy's URL (http_proxy, https_proxy, or the environment's) can't be used: "
+            "expected http://, https:// or socks5://, and a percent-encoded password"
+        ) from None
+
+
+def _with_scheme(proxy: str) -> str:
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _ssl_context(network: NetworkOptions) -> ssl.SSLContext:

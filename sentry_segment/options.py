@@ -102,6 +102,8 @@ def _host(value: object) -> str:
 
 
 def _wrong_host(value: str) -> NoReturn:
+    if "@" in value:
+        value = value.rpartition("@")[2]  # without a password
     raise ValueError(
         f"host: expected the base URL of Segment or of a compatible collector, "
         f"such as {DEFAULT_HOST!r}; got {value!r}"

@@ -14,12 +14,12 @@ class MessageQueue:
     A message that was taken still counts against the bound until it is settled, that is delivered
     or given up: a batch under way is held in memory like the rest.
 
-    Putting is re-entrant: the lock is, and nothing in it is slow or calls out.
+    Putting is re-entrant: the lock, an `RLock`, is, and nothing in it is slow or calls out.
     """
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: int, lock: threading.RLock) -> None:
         self._max_size = max_size
-        self._lock = threading.RLock()
+        self._lock = lock
         self._waiting: deque[TrackMessage] = deque()
         self._accepted = 0
         self._settled = 0
@@ -29,8 +29,9 @@ class MessageQueue:
         with self._lock:
             if self._accepted - self._settled >= self._max_size:
                 return False
-            self._waiting.append(message)
+            # In this order: a signal handler may raise after a call, but not before one.
             self._accepted += 1
+            self._waiting.append(message)
             return True
 
     def take(self) -> TrackMessage | None:

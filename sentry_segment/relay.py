@@ -308,6 +308,8 @@ def _host_and_port(scheme: str, value: str) -> str | None:
     if not match:
         return None
     host, port = match[1].lower(), int(match[2]) if match[2] else None
+    if len(host) > 253:  # no name is longer (RFC 1035)
+        return None
     if not host.startswith("["):
         try:
             host = host.encode("idna").decode() if not host.isascii() else host
@@ -326,8 +328,8 @@ def _without_dots(path: str) -> str:
     segments = path.split("/")[1:] or [""]
     for index, segment in enumerate(segments):
         dots = segment.lower().replace("%2e", ".")
-        if dots == "..":
-            kept = kept[:-1]
+        if dots == ".." and kept:
+            kept.pop()
         if dots not in (".", ".."):
             kept.append(segment)
         elif index == len(segments) - 1:

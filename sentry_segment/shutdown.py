@@ -11,9 +11,11 @@ from collections.abc import Callable
 def is_ending() -> bool:
     """Whether the exit handlers run: what is not delivered now, this process never delivers.
 
-    The interpreter marks the main thread as done before it calls them.
+    They are called in the main thread, once the interpreter has marked it as done. The mark alone
+    does not tell: it is set while other threads that are no daemons may go on for hours.
     """
-    return not threading.main_thread().is_alive()
+    main = threading.main_thread()
+    return threading.current_thread() is main and not main.is_alive()
 
 
 _called_at_exit_of: set[int] = set()  # process ids

@@ -59,24 +59,24 @@ class Counters:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held over changes that belong together, those of the queue included."""
         self._dropped: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
         self.delivered = 0
         self.retries = 0
         self.last_error: str | None = None
 
     def drop(self, reason: DropReason, messages: int = 1) -> None:
-        with self._lock:
+        with self.lock:
             self._dropped[reason] += messages
 
     def snapshot(self, mirrored: int, queued: int) -> Stats:
-        with self._lock:
-            dropped = dict(self._dropped)
+        """To be called with the lock held."""
         return Stats(
             mirrored=mirrored,
             queued=queued,
             delivered=self.delivered,
             retries=self.retries,
-            dropped=MappingProxyType(dropped),
+            dropped=MappingProxyType(dict(self._dropped)),
             last_error=self.last_error,
         )

@@ -46,6 +46,8 @@ class MirroringTransport:
         return self._inner.__class__
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_inner":  # of a copy under way
+            raise AttributeError(name)
         return getattr(self._inner, name)
 
     @property
@@ -54,17 +56,21 @@ class MirroringTransport:
         return self._mirroring_to
 
     def capture_envelope(self, envelope: Envelope) -> Any:
-        self._mirroring_to.mirror(envelope)
+        try:
+            self._mirroring_to.mirror(envelope)
+        except BaseException:  # a signal handler's, say: it travels on, but not at Sentry's cost
+            self._inner.capture_envelope(envelope)
+            raise
         return self._inner.capture_envelope(envelope)
 
     def flush(self, timeout: float, callback: Any = None) -> Any:
         """Flush both, side by side, within the timeout."""
-        flush = self._mirror.begin_flush(timeout)
+        flush = self._mirroring_to.guarded(self._mirror.begin_flush, timeout)
         inner: Any = self._inner  # whose flush returns something, where it is asynchronous
-        result = inner.flush(timeout, callback)
+        result = inner.flush(timeout=timeout, callback=callback)
         if isinstance(inner, _AsyncTransport) or inspect.isawaitable(result):
             return _finish_in_loop(flush, result, timeout)
-        self._mirror.finish_flush(flush)
+        self._mirroring_to.guarded(self._mirror.finish_flush, flush)
         return result
 
     def kill(self) -> Any:

@@ -25,6 +25,8 @@ from sentry_segment.shutdown import at_multiprocessing_exit, exit_budget, is_end
 from sentry_segment.silence import outside_any_request, silence
 from sentry_segment.stats import Counters, DropReason, Stats
 
+MAX_FLUSH = 1e6  # seconds; some of Python's waits take no more
+
 
 class Clock(Protocol):
     """Time as the worker sees it."""
@@ -97,7 +99,7 @@ class Worker:
         self._flushes: deque[Flush] = deque()  # handed to the thread
         self._waiting: list[Flush] = []  # the thread's own
         self._counters = Counters()
-        self._queue = MessageQueue(self._options.max_queue_size)
+        self._queue = MessageQueue(self._options.max_queue_size, self._counters.lock)
         self._delivery = Delivery(
             self._queue, self._api, self._options, self._counters, self._log, self._clock.now
         )
@@ -127,7 +129,8 @@ class Worker:
         self._counters.drop(reason)
 
     def stats(self) -> Stats:
-        return self._counters.snapshot(self._queue.accepted, len(self._queue))
+        with self._counters.lock:
+            return self._counters.snapshot(self._queue.accepted, len(self._queue))
 
     def open(self) -> None:
         """Say that somebody is going to put messages."""
@@ -148,6 +151,7 @@ class Worker:
         When the process is ending, this is the last try for what waits in any worker, and all
         flushes together get as long as one.
         """
+        timeout = min(timeout, MAX_FLUSH)
         last_try = is_ending()
         if last_try:
             timeout = exit_budget.allow(timeout, self.exit_timeout)
@@ -187,16 +191,18 @@ class Worker:
                 return
             at_multiprocessing_exit(flush_at_exit)
             thread = threading.Thread(target=self._run, name="sentry-segment", daemon=True)
-            # Before the start: a signal handler that comes in between must not start another.
+            # Before the start: nobody who comes by here meanwhile is to start another.
             self._thread = thread
-            try:
-                outside_any_request(thread.start)
-            except BaseException as error:
-                self._end_thread(thread)
-                # RuntimeError: no thread can be had, as when the interpreter is shutting down.
-                # What waits is sent with the next message, or by whoever flushes.
-                if not isinstance(error, RuntimeError):
-                    raise
+        # Without the lock: the start waits for the thread, which may have to collect garbage first
+        # and so come to `release`.
+        try:
+            outside_any_request(thread.start)
+        except BaseException as error:
+            self._end_thread(thread)
+            # RuntimeError: no thread can be had, as when the interpreter is shutting down.
+            # What waits is sent with the next message, or by whoever flushes.
+            if not isinstance(error, RuntimeError):
+                raise
 
     def _end_thread(self, thread: threading.Thread) -> None:
         with self._lock:

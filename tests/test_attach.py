@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import json
 import logging
@@ -622,3 +623,66 @@ def test_close_async_ends_the_mirrors_thread(
     thread.join(timeout=10.0)
     assert not thread.is_alive()
     assert len(collector.messages) == 1
+
+
+class TakesKeywords(Transport):
+    """A transport whose `flush` is as the SDK calls it, and no other way."""
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self.flushed: list[float] = []
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        pass
+
+    def flush(self, *, timeout: float, callback: Any = None) -> None:  # type: ignore[override]
+        self.flushed.append(timeout)
+
+
+def test_a_transport_is_flushed_in_the_way_the_sdk_does_it(
+    collector: Collector, init: Init
+) -> None:
+    transport = TakesKeywords()
+    init(transport=transport)
+    capture()
+    sentry_sdk.flush(7.0)
+    assert transport.flushed == [7.0]
+    assert len(collector.messages) == 1
+
+
+def test_a_fault_in_the_mirrors_flush_is_not_sentrys(
+    collector: Collector, init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = TakesKeywords()
+    init(transport=transport)
+    capture()
+
+    def fail(*arguments: Any) -> None:
+        raise ArithmeticError
+
+    for method in ("begin_flush", "finish_flush"):
+        with monkeypatch.context() as broken:
+            broken.setattr(f"sentry_segment.worker.Worker.{method}", fail)
+            sentry_sdk.flush(1.0)
+    assert transport.flushed == [1.0, 1.0]
+
+
+def test_a_client_that_is_closed_during_its_first_event_stays_closed(
+    init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    integration = init()
+    worker_for = integration._worker_for
+
+    def close_meanwhile(options: dict[str, Any]) -> Any:
+        sentry_sdk.get_client().close(timeout=0.0)
+        return worker_for(options)
+
+    monkeypatch.setattr(integration, "_worker_for", close_meanwhile)
+    sentry_sdk.capture_exception(ValueError())
+    assert sentry_sdk.get_client().transport is None
+
+
+def test_a_copied_transport_is_no_endless_recursion(init: Init) -> None:
+    init()
+    capture()
+    assert copy.copy(sentry_sdk.get_client().transport) is not None

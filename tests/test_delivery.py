@@ -293,21 +293,23 @@ def test_of_a_refused_batch_only_the_offending_message_is_lost(
     assert len(collector.calls) <= 2 + 2 * 9
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
 def test_an_exception_in_on_error_is_harmless(
+    kind: type[BaseException],
     collector: Collector,
     clock: VirtualClock,
     started: list[Worker],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def on_error(error: Exception, messages: list[TrackMessage]) -> None:
-        raise RuntimeError("a fault in the hook")
+        raise kind("a fault in the hook")
 
     started.append(worker(collector, clock, on_error=on_error))
     collector.answer = statuses(404)
     deliver(started[0], message())
     deliver(started[0], message())
     assert len(collector.messages) == 1
-    assert "on_error raised RuntimeError: a fault in the hook" in caplog.text
+    assert f"on_error raised {kind.__name__}: a fault in the hook" in caplog.text
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -184,6 +184,31 @@ def test_a_last_try_overrules_retry_after(collector: Collector) -> None:
     assert names(collector) == ["E"]
 
 
+def test_work_after_the_main_thread_is_not_yet_the_end(collector: Collector) -> None:
+    """A thread that is no daemon may go on for hours: its flushes are as any others."""
+    answers = [Reply(429, {"Retry-After": "200"})]
+    collector.answer = lambda call: answers.pop() if answers else None
+    ended = run(
+        collector,
+        """
+        integration = init()
+
+        def work():
+            threading.main_thread().join()
+            capture("E")
+            while not integration.stats.last_error:
+                time.sleep(0.01)
+            for _ in range(3):
+                print(integration.flush(30.0), integration.stats.delivered)
+
+        threading.Thread(target=work).start()
+        """,
+    )
+    assert ended.out == "False 0\n" * 3, ended.err
+    assert names(collector) == ["E"]  # by the last try, in the exit handlers
+    assert len(collector.calls) == 2
+
+
 # Forks
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")

@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import threading
+import traceback
 import weakref
 from base64 import b64encode
 from collections.abc import Iterator
@@ -419,7 +420,7 @@ def test_before_track_drops_a_message_without_a_log_line(
     assert not logged(caplog)
 
 
-@pytest.mark.parametrize("garbage", ["a text", ["a list"], 42, True])
+@pytest.mark.parametrize("garbage", ["a text", ["a list"], 42, True, {}])
 def test_what_before_track_returns_by_mistake_is_dropped_and_named(
     collector: Collector, init: Init, caplog: pytest.LogCaptureFixture, garbage: Any
 ) -> None:
@@ -429,7 +430,8 @@ def test_what_before_track_returns_by_mistake_is_dropped_and_named(
     assert len(collector.events) == 1
     assert not collector.calls
     assert integration.stats.dropped["before_track"] == 1
-    assert f"before_track returned a {type(garbage).__name__}" in logged(caplog)
+    name = "an empty message" if garbage == {} else f"a {type(garbage).__name__}"
+    assert f"before_track returned {name}" in logged(caplog)
 
 
 class _UnprintableError(Exception):
@@ -524,3 +526,55 @@ def test_before_track_of_one_thread_does_not_hinder_another(
     capture(id="first")
     messages = collector.wait_for_messages(2)
     assert {message["userId"] for message in messages} == {"first", "second"}
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt])
+def test_what_a_signal_handler_raises_within_the_hook_travels_on_and_sentry_has_the_event(
+    raised: type[BaseException], collector: Collector, init: Init
+) -> None:
+    def hook(message: TrackMessage, event: dict[str, Any]) -> TrackMessage:
+        raise raised
+
+    integration = init(segment={"before_track": hook})
+    with pytest.raises(raised):
+        capture()
+    sentry_sdk.flush(10.0)
+    assert len(collector.events) == 1
+    assert collector.messages == []
+    assert integration.stats.dropped["before_track"] == 1
+
+
+def test_a_very_long_message_waits_no_longer_than_it_may_be_sent(
+    collector: Collector, init: Init
+) -> None:
+    lengths: list[int] = []
+
+    def measure(message: TrackMessage, event: dict[str, Any]) -> TrackMessage:
+        page = message["context"]["page"]
+        lengths.extend([len(page["url"]), len(page["search"]), len(page["referrer"])])
+        return message
+
+    long = "x" * 300_000
+    request = {"url": f"https://h/{long}?{long}", "headers": {"Referer": f"https://h/{long}"}}
+    init(
+        segment={"before_track": measure},
+        before_send=lambda event, hint: {**event, "request": request},
+    )
+    capture()
+    [message] = collector.wait_for_messages(1)
+    assert 30_000 < sum(lengths) <= 32_000
+    assert min(lengths) > 10_000
+    assert message["context"]["page"]["url"].startswith("https://h/xxx")
+
+
+def test_no_frame_of_ours_shows_the_write_key_when_an_option_is_wrong() -> None:
+    secret = "wk_" + "secret" * 3
+    with pytest.raises(ValueError, match="timeout") as raised:
+        SegmentIntegration(secret, timeout=-1)
+    frames = [frame for frame, _ in traceback.walk_tb(raised.value.__traceback__)]
+    ours = [frame for frame in frames if "sentry_segment" in frame.f_code.co_filename]
+    assert ours
+    for frame in ours:
+        variables = dict(frame.f_locals)
+        variables.update(vars(variables.pop("self", None)))
+        assert secret not in repr(variables)

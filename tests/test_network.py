@@ -15,6 +15,7 @@ import pytest
 import sentry_sdk
 import trustme
 from sentry_sdk.consts import DEFAULT_OPTIONS
+from sentry_sdk.transport import Transport
 
 from demo.collector import Collector, Reply
 from proxy import (
@@ -569,3 +570,28 @@ def test_redirects_are_not_followed(
     assert not collector.calls
     assert integration.stats.dropped["send_error"] == 1
     assert "redirects are not followed" in problems.get(timeout=10.0)
+
+
+class Nowhere(Transport):
+    """Sentry's transport, where only Segment's is looked at."""
+
+    def capture_envelope(self, envelope: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["ftp://user:SECRET@127.0.0.1:1", "http://user:SEC/RET@127.0.0.1:1", "user:SECRET@127.0.0.1:1"],
+)
+def test_a_proxy_that_cannot_be_used_does_not_show_its_password(
+    proxy: str, collector: Collector, init: Init, caplog: pytest.LogCaptureFixture
+) -> None:
+    integration = init(http_proxy=proxy, transport=Nowhere)
+    capture()
+    assert not integration.flush(0.5)
+    error = integration.stats.last_error
+    assert error is not None
+    assert "proxy" in error or "Connect" in error
+    for part in ("SEC", "RET"):
+        assert part not in error
+        assert part not in caplog.text

@@ -102,6 +102,15 @@ def test_a_password_in_host_is_not_shown() -> None:
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "host", ["https://user:secret@h:99999", "ftp://secret:@h", "http://u:secret@"]
+)
+def test_a_password_in_a_wrong_host_is_not_shown(host: str) -> None:
+    with pytest.raises(ValueError, match=r"^host: ") as raised:
+        SegmentIntegration(WRITE_KEY, host=host)
+    assert "secret" not in str(raised.value)
+
+
 def test_options_but_the_write_key_are_keyword_only() -> None:
     with pytest.raises(TypeError):
         SegmentIntegration(WRITE_KEY, "https://api.segment.io")  # type: ignore[call-arg, misc, unused-ignore]

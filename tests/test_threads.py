@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import threading
+from collections import deque
 from types import FrameType
 from typing import Any
 
@@ -89,6 +90,88 @@ def envelope() -> Any:
     made = sentry_sdk.envelope.Envelope()
     made.add_event({"exception": {"values": [{"type": "E"}]}, "user": {"id": "u1"}})  # type: ignore[typeddict-item, unused-ignore]
     return made
+
+
+class RaisesAfterwards(deque[Any]):
+    """Appends, then raises, as a signal handler may that is called after an append."""
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        raise InterruptedError
+
+
+def test_a_signal_handler_that_raises_out_of_a_put_leaves_the_counts_right(
+    collector: Collector, init: Init
+) -> None:
+    integration = init()
+    capture()
+    assert integration.flush(10.0)
+    assert integration._worker is not None
+    integration._worker._queue._waiting = RaisesAfterwards()
+    integration.mirror(envelope())
+    assert integration.flush(10.0)
+    sentry_sdk.flush(10.0)
+    stats = integration.stats
+    assert (stats.mirrored, stats.delivered, stats.queued) == (2, 2, 0)
+    assert len(collector.messages) == 2
+
+
+def test_a_thread_is_started_without_a_lock_that_a_finalizer_may_want(
+    collector: Collector, init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new thread may collect garbage before its starter goes on, and so drop another client."""
+    integration = init()
+    sentry_sdk.capture_message("attached")
+    start = threading.Thread.start
+    finalized: list[bool] = []
+
+    def start_and_finalize(thread: threading.Thread) -> None:
+        if thread.name == "sentry-segment":
+            assert integration._worker is not None
+            integration._worker.open()
+            finalizer = threading.Thread(target=integration._worker.release, daemon=True)
+            start(finalizer)
+            finalizer.join(10.0)
+            finalized.append(not finalizer.is_alive())
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_finalize)
+    capture()
+    assert finalized == [True]
+    collector.wait_for_messages(1)
+
+
+def test_stats_add_up_at_any_moment(collector: Collector, init: Init) -> None:
+    integration = init()
+    capture()
+    done = threading.Event()
+    wrong: list[Any] = []
+
+    def read() -> None:
+        while not done.is_set():
+            stats = integration.stats
+            if stats.mirrored != stats.queued + stats.delivered + stats.dropped["send_error"]:
+                wrong.append(stats)
+
+    collector.answer = lambda call: Reply(404) if len(collector.calls) % 5 == 0 else None
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(2_000):
+        integration.mirror(envelope())
+    assert integration.flush(30.0)
+    done.set()
+    reader.join()
+    assert wrong == []
+    assert integration.stats.mirrored == 2_001
+
+
+def test_a_flush_may_take_for_ever(collector: Collector, init: Init) -> None:
+    integration = init()
+    capture()
+    assert integration.flush(float("inf"))
+    capture()
+    sentry_sdk.flush(1e6)
+    assert len(collector.messages) == 2
 
 
 def test_a_capture_from_the_garbage_collector_in_the_middle_of_another(
