@@ -179,7 +179,7 @@ class SegmentIntegration(Integration):
         return worker
 
     def mirror(self, envelope: Envelope) -> None:
-        """Queue the message for an envelope's event, where there is one. Never raises."""
+        """Queue the message for an envelope's event, where there is one. Raises no `Exception`."""
         try:
             event: Any = envelope.get_event()
             message = None if event is None else track_message(event, self._options.event_name)
@@ -212,11 +212,8 @@ class SegmentIntegration(Integration):
             self._here.in_hook = False
         if isinstance(edited, dict) and edited:
             return edited  # type: ignore[return-value]
-        text = (
-            "before_track dropped a message"
-            if edited is None
-            else f"before_track returned {_described(edited)}: expected the message or None"
-        )
+        given = "an empty message" if isinstance(edited, dict) else f"a {type(edited).__name__}"
+        text = f"before_track returned {given}: expected the message or None"
         self._drop("before_track", text, quiet=edited is None)
         return None
 
@@ -233,10 +230,6 @@ class SegmentIntegration(Integration):
             self._worker.drop(reason)
         if not quiet:
             self._log.warn(reason, text)
-
-
-def _described(value: object) -> str:
-    return "an empty message" if value == {} else f"a {type(value).__name__}"
 
 
 def _attach(event: Any, hint: Any) -> Any:
