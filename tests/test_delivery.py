@@ -7,8 +7,9 @@ import json
 import random
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -64,6 +65,16 @@ def arrived(collector: Collector, calls: int = 1) -> None:
     assert collector.wait_for(lambda: len(collector.calls) >= calls)
 
 
+def pile_up(collector: Collector, *puts: Callable[[], object], then: Any = None) -> None:
+    """Have the first message go out alone, and the others pile up while it is under way."""
+    go = hold(collector, then)
+    puts[0]()
+    arrived(collector)
+    for put in puts[1:]:
+        put()
+    go.set()
+
+
 def statuses(*given: int | Reply, then: int = 200) -> Any:
     """Answers, one after the other."""
     left = list(given)
@@ -115,11 +126,8 @@ def test_one_message_goes_to_track_as_the_plugin_sends_it(collector: Collector, 
 
 def test_what_piled_up_goes_to_batch_in_order(collector: Collector, init: Init) -> None:
     integration = init()
-    go = hold(collector)
-    event_ids = [capture()]
-    arrived(collector)
-    event_ids += [capture() for _ in range(49)]
-    go.set()
+    event_ids: list[str] = []
+    pile_up(collector, *[lambda: event_ids.append(capture())] * 50)
     assert integration.flush(10.0)
     assert [call.path for call in collector.calls] == ["/v1/track", "/v1/batch"]
     assert [each for call in collector.calls for each in message_ids(call)] == event_ids
@@ -128,12 +136,7 @@ def test_what_piled_up_goes_to_batch_in_order(collector: Collector, init: Init) 
 
 def test_the_write_key_is_in_no_body(collector: Collector, init: Init) -> None:
     integration = init()
-    go = hold(collector)
-    capture()
-    arrived(collector)
-    for _ in range(2):
-        capture()
-    go.set()
+    pile_up(collector, capture, capture, capture)
     integration.flush(10.0)
     assert len(collector.calls) == 2
     assert not [call for call in collector.calls if WRITE_KEY.encode() in call.body]
@@ -142,12 +145,7 @@ def test_the_write_key_is_in_no_body(collector: Collector, init: Init) -> None:
 def test_every_request_says_when_it_was_sent(collector: Collector, init: Init) -> None:
     integration = init()
     before = datetime.now(timezone.utc)
-    go = hold(collector)
-    capture()
-    arrived(collector)
-    for _ in range(2):
-        capture()
-    go.set()
+    pile_up(collector, capture, capture, capture)
     integration.flush(10.0)
     for call in collector.calls:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", call.json["sentAt"])
@@ -157,12 +155,7 @@ def test_every_request_says_when_it_was_sent(collector: Collector, init: Init) -
 
 def test_gzip_compresses_the_bodies(collector: Collector, init: Init) -> None:
     integration = init(segment={"gzip": True})
-    go = hold(collector)
-    capture()
-    arrived(collector)
-    for _ in range(19):
-        capture()
-    go.set()
+    pile_up(collector, *[capture] * 20)
     integration.flush(10.0)
     assert [call.headers["content-encoding"] for call in collector.calls] == ["gzip", "gzip"]
     assert collector.calls[1].raw_size < len(collector.calls[1].body) / 2
@@ -205,19 +198,14 @@ def test_batches_stay_within_their_limits(
     collector: Collector, clock: VirtualClock, started: list[Worker]
 ) -> None:
     started.append(worker(collector, clock))
-    go = hold(collector)
-    first, *others = [message() for _ in range(6_000)]
-    started[0].put(first)
-    arrived(collector)
-    for each in others:
-        started[0].put(each)
-    go.set()
+    messages = [message() for _ in range(6_000)]
+    pile_up(collector, *[partial(started[0].put, each) for each in messages])
     finish(started[0])
     batches = [call for call in collector.calls if call.path == "/v1/batch"]
     assert max(call.raw_size for call in batches) <= 500_000
     assert max(len(message_ids(call)) for call in batches) <= 2_500
     sent = [each for call in collector.calls for each in message_ids(call)]
-    assert sent == ids_of([first, *others])
+    assert sent == ids_of(messages)
 
 
 # The verdicts
@@ -276,17 +264,16 @@ def test_of_a_refused_batch_only_the_offending_message_is_lost(
     started.append(
         worker(collector, clock, on_error=lambda error, messages: given_up.extend(messages))
     )
-    first, *others = [message() for _ in range(501)]
-    bad = others[317]["messageId"]
-    go = hold(collector, lambda call: Reply(status) if bad in message_ids(call) else None)
-    started[0].put(first)
-    arrived(collector)
-    for each in others:
-        started[0].put(each)
-    go.set()
+    messages = [message() for _ in range(501)]
+    bad = messages[318]["messageId"]
+    pile_up(
+        collector,
+        *[partial(started[0].put, each) for each in messages],
+        then=lambda call: Reply(status) if bad in message_ids(call) else None,
+    )
     finish(started[0])
     assert ids_of(given_up) == [bad]
-    expected = [each["messageId"] for each in (first, *others) if each["messageId"] != bad]
+    expected = [each for each in ids_of(messages) if each != bad]
     assert [each["messageId"] for each in collector.messages] == expected
     assert started[0].stats().dropped["send_error"] == 1
     # Halving finds one of 500 within nine steps, two requests each.
@@ -347,12 +334,7 @@ def test_a_message_without_a_json_form_is_lost_alone(
             "on_error": lambda error, messages: given_up.extend(messages),
         }
     )
-    go = hold(collector)
-    capture(id="u1")
-    arrived(collector)
-    for user in ("u2", "spoil", "u3"):
-        capture(id=user)
-    go.set()
+    pile_up(collector, *[partial(capture, id=user) for user in ("u1", "u2", "spoil", "u3")])
     assert integration.flush(10.0)
     assert [each["userId"] for each in collector.messages] == ["u1", "u2", "u3"]
     assert [each["userId"] for each in given_up] == ["spoil"]
