@@ -185,6 +185,9 @@ class SegmentIntegration(Integration):
             message = None if event is None else track_message(event, self._options.event_name)
             if message is not None and characters(message) > MAX_MESSAGE_BYTES:
                 message = shorten(message)
+                if len(message["userId"]) > MAX_MESSAGE_BYTES:  # which is never cut
+                    self._drop("send_error", "An error's user id is longer than a message may be")
+                    return
             if message is not None and self._options.before_track is not None:
                 message = self._before_track(message, event)
             if message is not None and self._worker is not None:

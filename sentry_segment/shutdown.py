@@ -7,6 +7,10 @@ import sys
 import threading
 from collections.abc import Callable
 
+# Process ids of children of multiprocessing: those whose end has a hook, and those it has come to.
+_hooked: set[int] = set()
+_ending: set[int] = set()
+
 
 def is_ending() -> bool:
     """Whether the exit handlers run: what is not delivered now, this process never delivers.
@@ -15,10 +19,7 @@ def is_ending() -> bool:
     does not tell: it is set while other threads that are no daemons may go on for hours.
     """
     main = threading.main_thread()
-    return threading.current_thread() is main and not main.is_alive()
-
-
-_called_at_exit_of: set[int] = set()  # process ids
+    return threading.current_thread() is main and (not main.is_alive() or os.getpid() in _ending)
 
 
 def at_multiprocessing_exit(function: Callable[[], object]) -> None:
@@ -31,9 +32,14 @@ def at_multiprocessing_exit(function: Callable[[], object]) -> None:
     process = sys.modules.get("multiprocessing.process")
     if util is None or process is None or process.parent_process() is None:
         return
-    if os.getpid() not in _called_at_exit_of:
-        _called_at_exit_of.add(os.getpid())
-        util.Finalize(None, function, exitpriority=0)
+    if os.getpid() not in _hooked:
+        _hooked.add(os.getpid())
+
+        def at_exit() -> None:
+            _ending.add(os.getpid())
+            function()
+
+        util.Finalize(None, at_exit, exitpriority=0)
 
 
 class ExitBudget:

@@ -99,6 +99,7 @@ class Worker:
         self._flushes: deque[Flush] = deque()  # handed to the thread
         self._waiting: list[Flush] = []  # the thread's own
         self._counters = Counters()
+        self._reported_lost = 0
         self._queue = MessageQueue(self._options.max_queue_size, self._counters.lock)
         self._delivery = Delivery(
             self._queue, self._api, self._options, self._counters, self._log, self._clock.now
@@ -174,11 +175,16 @@ class Worker:
         if flush is None:
             return not len(self._queue)
         try:
-            if self._thread is None:
-                self._deliver_here(flush)
-            return flush.done.result(max(0.0, flush.deadline - self._clock.now()))
-        except FutureTimeoutError:
-            return False
+            while True:
+                if self._thread is None:
+                    self._deliver_here(flush)
+                remaining = max(0.0, flush.deadline - self._clock.now())
+                try:
+                    # In steps: the thread's start, in some other thread, may yet fail.
+                    return flush.done.result(min(remaining, 0.1))
+                except FutureTimeoutError:
+                    if not remaining:
+                        return False
         finally:
             if flush.last_try:
                 exit_budget.spend(self._clock.now() - flush.begun)
@@ -295,8 +301,9 @@ class Worker:
 
     def report_loss(self) -> None:
         """Say what the process leaves undelivered when it ends."""
-        lost = len(self._queue)
-        if lost:
+        lost = len(self._queue) - self._reported_lost
+        if lost > 0:  # some children of multiprocessing come by here twice
+            self._reported_lost += lost
             self._counters.drop("network_error", lost)
             last_error = self._counters.last_error or "no answer yet"
             logger.warning(

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from demo.collector import Collector, Reply
+from demo.collector import Call, Collector, Reply
 from support import WRITE_KEY
 
 PREAMBLE = """
@@ -303,11 +303,17 @@ if __name__ == "__main__":
 """
 
 
+def ask_to_wait(call: Call) -> Reply | None:
+    return None if "x-retry-count" in call.headers else Reply(429, {"Retry-After": "60"})
+
+
 @posix
+@pytest.mark.parametrize("answer", [None, ask_to_wait], ids=["at once", "asked to wait"])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_child_of_multiprocessing_delivers_before_it_ends(
-    method: str, collector: Collector, tmp_path: Path
+    method: str, answer: Callable[[Call], Reply | None] | None, collector: Collector, tmp_path: Path
 ) -> None:
+    collector.answer = answer
     script = tmp_path / "script.py"
     script.write_text(MULTIPROCESSING)
     ended = subprocess.run(
@@ -319,3 +325,4 @@ def test_a_child_of_multiprocessing_delivers_before_it_ends(
     )
     assert ended.returncode == 0, ended.stderr
     assert sorted(names(collector)) == ["child0", "child1", "child2", "parent"]
+    assert "could not be delivered" not in ended.stderr

@@ -578,3 +578,16 @@ def test_no_frame_of_ours_shows_the_write_key_when_an_option_is_wrong() -> None:
         variables = dict(frame.f_locals)
         variables.update(vars(variables.pop("self", None)))
         assert secret not in repr(variables)
+
+
+def test_a_user_id_longer_than_a_message_costs_its_message_alone(
+    collector: Collector, init: Init
+) -> None:
+    integration = init()
+    long = capture(id="x" * 1_000_000)
+    short = capture(id="u1")
+    assert integration.flush(10.0)
+    sentry_sdk.flush(10.0)
+    assert [message["messageId"] for message in collector.messages] == [short]
+    assert [event["event_id"] for event in collector.events] == [long, short]
+    assert integration.stats.dropped["send_error"] == 1

@@ -15,8 +15,12 @@ import httpx
 import pytest
 import sentry_sdk
 
+import virtual
 from demo.collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration, TrackMessage
+from sentry_segment.log import ProblemLog
+from sentry_segment.network import NetworkOptions
+from sentry_segment.worker import SystemClock, Worker
 from support import WRITE_KEY, Init, capture
 
 
@@ -139,6 +143,48 @@ def test_a_thread_is_started_without_a_lock_that_a_finalizer_may_want(
     capture()
     assert finalized == [True]
     collector.wait_for_messages(1)
+
+
+class Telling(SystemClock):
+    """Tells that a thread of a certain name asks for the time."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def now(self) -> float:
+        if threading.current_thread().name == "flushes":
+            self.asked.set()
+        return super().now()
+
+
+def test_a_flush_that_waits_for_a_thread_whose_start_fails_delivers_itself(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Telling()
+    made = Worker(
+        virtual.options(collector), NetworkOptions(), ProblemLog(), exit_timeout=2.0, clock=clock
+    )
+    start = threading.Thread.start
+    results: list[bool] = []
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == "sentry-segment":
+            flush = made.begin_flush(10.0)
+            flusher = threading.Thread(
+                target=lambda: results.append(made.finish_flush(flush)), name="flushes"
+            )
+            start(flusher)
+            assert clock.asked.wait(10.0)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    made.put(virtual.message())
+    collector.wait_for_messages(1)
+    for thread in threading.enumerate():
+        if thread.name == "flushes":
+            thread.join(10.0)
+    assert results == [True]
 
 
 def test_stats_add_up_at_any_moment(collector: Collector, init: Init) -> None:
