@@ -303,6 +303,19 @@ if __name__ == "__main__":
 """
 
 
+def run_with_children(collector: Collector, method: str, folder: Path) -> Ended:
+    script = folder / "script.py"
+    script.write_text(MULTIPROCESSING)
+    process = subprocess.run(
+        [sys.executable, script, collector.dsn, collector.url, method],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ended(process.returncode, process.stdout, process.stderr)
+
+
 def ask_to_wait(call: Call) -> Reply | None:
     return None if "x-retry-count" in call.headers else Reply(429, {"Retry-After": "60"})
 
@@ -314,15 +327,17 @@ def test_a_child_of_multiprocessing_delivers_before_it_ends(
     method: str, answer: Callable[[Call], Reply | None] | None, collector: Collector, tmp_path: Path
 ) -> None:
     collector.answer = answer
-    script = tmp_path / "script.py"
-    script.write_text(MULTIPROCESSING)
-    ended = subprocess.run(
-        [sys.executable, script, collector.dsn, collector.url, method],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    ended = run_with_children(collector, method, tmp_path)
+    assert ended.status == 0, ended.err
     assert sorted(names(collector)) == ["child0", "child1", "child2", "parent"]
-    assert "could not be delivered" not in ended.stderr
+    assert "could not be delivered" not in ended.err
+
+
+@posix
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_of_multiprocessing_reports_a_loss_once(
+    method: str, collector: Collector, tmp_path: Path
+) -> None:
+    collector.answer = lambda call: Reply(503)
+    ended = run_with_children(collector, method, tmp_path)
+    assert ended.err.count("could not be delivered") == 4  # three children and their parent

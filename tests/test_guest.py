@@ -591,3 +591,4 @@ def test_a_user_id_longer_than_a_message_costs_its_message_alone(
     assert [message["messageId"] for message in collector.messages] == [short]
     assert [event["event_id"] for event in collector.events] == [long, short]
     assert integration.stats.dropped["send_error"] == 1
+    assert integration.stats.mirrored == 1  # the other did not wait in the queue
