@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from sentry_segment.encoding import EncodingError, MessageTooLongError, encode, fits
+from sentry_segment.backlog import Backlog, Encoded
+from sentry_segment.encoding import EncodingError, MessageTooLongError
 from sentry_segment.log import ProblemLog, describe
-from sentry_segment.message import TrackMessage
 from sentry_segment.options import Options
-from sentry_segment.queue import MessageQueue
 from sentry_segment.stats import Counters, DropReason
 from sentry_segment.verdict import DeliveryError, Outcome, Verdict, backoff
 
 
-class Api(Protocol):
-    """What delivery needs of Segment: see `sentry_segment.api.SegmentApi`."""
-
-    def send(self, messages: Sequence[bytes], retry_count: int, time_limit: float) -> Verdict: ...
-
-
 @dataclass(frozen=True)
-class Encoded:
-    """A message on its way, with its JSON, or why it has none."""
+class Request:
+    """What is to be sent now."""
 
-    message: TrackMessage
-    body: bytes = b""
-    error: EncodingError | None = None
+    messages: list[bytes]
+    retry_count: int
 
 
 class RateLimit:
@@ -51,7 +42,7 @@ class RateLimit:
 
 
 class Delivery:
-    """Takes messages from the queue and brings them to Segment, one request at a time.
+    """Says which request is to be made, one at a time, and acts on its verdict.
 
     Times are seconds of the monotonic clock `now`. Messages are settled in their order: no batch
     is begun before the one under way is delivered or given up.
@@ -59,22 +50,19 @@ class Delivery:
 
     def __init__(
         self,
-        queue: MessageQueue,
-        api: Api,
+        backlog: Backlog,
         options: Options,
         counters: Counters,
         log: ProblemLog,
         now: Callable[[], float],
     ) -> None:
         self._now = now
-        self._queue = queue
-        self._api = api
+        self._backlog = backlog
         self._options = options
         self._counters = counters
         self._log = log
         self._rate_limit = RateLimit(*options.rate_limit)
         self._batches: deque[list[Encoded]] = deque()  # the first is the one under way
-        self._next: Encoded | None = None  # taken, but had no room in the batch
         self._failures = 0  # of the batch under way, in a row
         self._hold_until = 0.0
         self._hold_is_ordered = False  # by a Retry-After, rather than by our own backoff
@@ -82,7 +70,7 @@ class Delivery:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to send."""
-        return not (self._batches or self._next or self._queue.has_waiting)
+        return not self._batches and self._backlog.is_empty
 
     def ready_at(self) -> float:
         """The time from which the next request may be made."""
@@ -104,59 +92,38 @@ class Delivery:
         self._hold_until = self._now() + backoff(self._failures, random.random)
         self._hold_is_ordered = False
 
-    def send_next(self, time_limit: float) -> None:
-        """Make one request, which may take `time_limit` seconds, and act on the answer."""
-        if not self._batches:
-            batch = self._take_batch()
+    def next_request(self) -> Request | None:
+        """The request to be made now; `None` where there is none. To be followed by `act_on`."""
+        while not self._batches:
+            batch = self._backlog.take_batch()
             if not batch:
-                return
-            self._batches.append(batch)
-        batch = self._batches[0]
+                return None
+            if batch[0].error is None:
+                self._batches.append(batch)
+            else:
+                self._unsendable(batch, batch[0].error)
         self._rate_limit.note(self._now())
         if self._failures:
             self._counters.retries += 1
-        verdict = self._api.send([each.body for each in batch], self._failures, time_limit)
+        return Request([each.body for each in self._batches[0]], self._failures)
+
+    def act_on(self, verdict: Verdict) -> None:
+        """Do what follows from the answer to the latest request."""
         if verdict.outcome is Outcome.RETRY:
             self._retry(verdict)
             return
         self._failures = 0
-        self._batches.popleft()
+        batch = self._batches.popleft()
         if verdict.outcome is Outcome.DELIVERED:
+            self._backlog.remove(batch)
             with self._counters.lock:
                 self._counters.delivered += len(batch)
-                self._queue.settle(len(batch))
+                self._backlog.settle(batch)
         elif verdict.outcome is Outcome.SPLIT and len(batch) > 1:
             middle = len(batch) // 2
             self._batches.extendleft((batch[middle:], batch[:middle]))
         else:
             self._refused(batch, verdict)
-
-    def _take_batch(self) -> list[Encoded]:
-        batch: list[Encoded] = []
-        size = 0
-        while True:
-            self._next = following = self._next or self._take()
-            if following is None:
-                return batch
-            if following.error is not None:
-                if batch:
-                    return batch  # it is given up in its turn
-                self._unsendable(following.message, following.error)
-            elif fits(len(batch) + 1, size + len(following.body)):
-                batch.append(following)
-                size += len(following.body)
-            else:
-                return batch
-            self._next = None
-
-    def _take(self) -> Encoded | None:
-        message = self._queue.take()
-        if message is None:
-            return None
-        try:
-            return Encoded(message, encode(message))
-        except EncodingError as error:
-            return Encoded(message, error=error)
 
     def _retry(self, verdict: Verdict) -> None:
         self._counters.last_error = verdict.error
@@ -167,14 +134,14 @@ class Delivery:
         self._log.warn(
             "retry",
             f"Segment ({self._options.host}) could not take {len(self._batches[0])} message(s), "
-            f"{len(self._queue)} wait and will be tried again: {verdict.error}",
+            f"{self._backlog.in_memory + self._backlog.in_spool} wait and will be tried again: "
+            f"{verdict.error}",
         )
 
     def _refused(self, batch: list[Encoded], verdict: Verdict) -> None:
         self._counters.last_error = verdict.error
         self._log.warn(f"refused {verdict.status}", self._refusal(len(batch), verdict))
-        messages = [each.message for each in batch]
-        self._give_up(messages, "send_error", DeliveryError(verdict.error, verdict.status))
+        self._give_up(batch, "send_error", DeliveryError(verdict.error, verdict.status))
 
     def _refusal(self, messages: int, verdict: Verdict) -> str:
         host = self._options.host
@@ -191,22 +158,21 @@ class Delivery:
             hint = "; redirects are not followed: pass the final address as host"
         return f"Segment ({host}) refused {messages} message(s) for good: {verdict.error}{hint}"
 
-    def _unsendable(self, message: TrackMessage, error: EncodingError) -> None:
+    def _unsendable(self, batch: list[Encoded], error: EncodingError) -> None:
         self._counters.last_error = str(error)
         self._log.warn("encoding", f"A message can't be sent and was dropped: {error}")
         too_long = isinstance(error, MessageTooLongError)
         reason: DropReason = "send_error" if too_long else "internal_sdk_error"
-        self._give_up([message], reason, DeliveryError(str(error)))
+        self._give_up(batch, reason, DeliveryError(str(error)))
 
-    def _give_up(
-        self, messages: list[TrackMessage], reason: DropReason, error: DeliveryError
-    ) -> None:
+    def _give_up(self, batch: list[Encoded], reason: DropReason, error: DeliveryError) -> None:
+        self._backlog.remove(batch)
         with self._counters.lock:
-            self._counters.drop(reason, len(messages))
-            self._queue.settle(len(messages))
+            self._counters.drop(reason, len(batch))
+            self._backlog.settle(batch)
         if self._options.on_error is None:
             return
         try:
-            self._options.on_error(error, messages)
+            self._options.on_error(error, [each.message for each in batch])
         except BaseException as raised:  # noqa: BLE001 - even sys.exit() must not end the thread
             self._log.warn("on_error", f"on_error raised {describe(raised)}")

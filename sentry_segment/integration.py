@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,10 @@ class SegmentIntegration(Integration):
             process in any stretch of so many seconds at the most. What is more waits.
         timeout: seconds for one exchange with Segment, as a whole.
         gzip: whether to compress the requests' bodies.
+        spool: path of a file in which messages wait, so that they outlive the process: what one
+            leaves there is sent by the next with the same write key. Processes may share it. Its
+            folder must exist. `None`: messages wait in memory alone.
+        spool_max_bytes: size up to which the file grows; past it the newest messages are dropped.
 
     Raises:
         TypeError: an option has a value of a wrong type. The error names the option.
@@ -76,6 +81,8 @@ class SegmentIntegration(Integration):
         rate_limit: tuple[int, float] = (200, 1.0),
         timeout: float = 10.0,
         gzip: bool = False,
+        spool: str | os.PathLike[str] | None = None,
+        spool_max_bytes: int = 100_000_000,
     ) -> None:
         try:
             options = Options(
@@ -88,6 +95,8 @@ class SegmentIntegration(Integration):
                 rate_limit=rate_limit,
                 timeout=timeout,
                 gzip=gzip,
+                spool=spool,  # type: ignore[arg-type]  # becomes a string
+                spool_max_bytes=spool_max_bytes,
             )
         except (TypeError, ValueError) as error:
             # Sentry shows the variables of a traceback's frames: none of ours is to hold the key.
@@ -151,6 +160,11 @@ class SegmentIntegration(Integration):
         # after the integrations that are given to it.
         atexit.register(flush_at_exit)
         add_global_event_processor(_attach)
+
+    def setup_once_with_options(self, options: dict[str, Any] | None = None) -> None:
+        """Called by newer SDKs after `setup_once`, with the client's options."""
+        if options and options.get("dsn") and self._options.write_key and self._options.spool:
+            self.guarded(self._worker_for(options).resume)
 
     def attach(self, client: Any) -> None:
         """Watch a client's transport from now on, if that is not done yet."""

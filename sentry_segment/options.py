@@ -17,6 +17,7 @@ OnError = Callable[[Exception, list[TrackMessage]], None]
 
 DEFAULT_HOST = "https://api.segment.io"
 WRITE_KEY_VARIABLE = "SEGMENT_WRITE_KEY"
+MIN_SPOOL_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Options:
     rate_limit: tuple[int, float]
     timeout: float
     gzip: bool
+    spool: str | None
+    spool_max_bytes: int
 
     def __post_init__(self) -> None:
         check = object.__setattr__  # the dataclass is frozen; this is its constructor
@@ -45,6 +48,12 @@ class Options:
         check(self, "timeout", _positive_number("timeout", self.timeout))
         if not isinstance(self.gzip, bool):
             _wrong_type("gzip", self.gzip, "True or False")
+        check(self, "spool", _spool(self.spool))
+        if _positive_int("spool_max_bytes", self.spool_max_bytes) < MIN_SPOOL_BYTES:
+            raise ValueError(
+                f"spool_max_bytes: expected at least {MIN_SPOOL_BYTES} (bytes); "
+                f"got {self.spool_max_bytes!r}"
+            )
 
     @property
     def masked_write_key(self) -> str:
@@ -156,6 +165,18 @@ def _rate_limit(value: object) -> tuple[int, float]:
         raise ValueError(f"rate_limit: expected {accepted}; got {value!r}")
     requests = _positive_int("rate_limit (requests)", value[0])
     return requests, _positive_number("rate_limit (seconds)", value[1])
+
+
+def _spool(value: object) -> str | None:
+    if value is None:
+        return None
+    accepted = "the path of a file, as a string or a pathlib.Path, or None"
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else value
+    if not isinstance(path, str):
+        _wrong_type("spool", value, accepted)
+    if not path or "\0" in path:
+        raise ValueError(f"spool: expected {accepted}; got {value!r}")
+    return os.path.abspath(path)  # the same file, wherever the process goes
 
 
 def _wrong_type(option: str, value: object, accepted: str) -> NoReturn:

@@ -9,10 +9,10 @@ from sentry_segment.message import TrackMessage
 
 
 class MessageQueue:
-    """Messages in the order they came, up to a number, counted until they are settled.
+    """Messages in the order they came, up to a number, counted until they are let go.
 
-    A message that was taken still counts against the bound until it is settled, that is delivered
-    or given up: a batch under way is held in memory like the rest.
+    A message that was taken still counts against the bound until it is delivered, given up, or in
+    the spool: a batch under way is held in memory like the rest.
 
     Putting is re-entrant: the lock, an `RLock`, is, and nothing in it is slow or calls out.
     """
@@ -22,12 +22,12 @@ class MessageQueue:
         self._lock = lock
         self._waiting: deque[TrackMessage] = deque()
         self._accepted = 0
-        self._settled = 0
+        self._let_go = 0
 
     def put(self, message: TrackMessage) -> bool:
         """Append a message; False, and the message is not taken, where the queue is full."""
         with self._lock:
-            if self._accepted - self._settled >= self._max_size:
+            if self._accepted - self._let_go >= self._max_size:
                 return False
             # In this order: a signal handler may raise after a call, but not before one.
             self._accepted += 1
@@ -41,26 +41,21 @@ class MessageQueue:
         except IndexError:
             return None
 
-    def settle(self, messages: int) -> None:
+    def let_go(self, messages: int) -> None:
         """Say of messages that were taken that they need no more room."""
         with self._lock:
-            self._settled += messages
+            self._let_go += messages
 
     @property
-    def has_waiting(self) -> bool:
-        """Whether there is something to take."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """How many messages there are to take."""
+        return len(self._waiting)
 
     @property
     def accepted(self) -> int:
         """Messages ever put."""
         return self._accepted
 
-    @property
-    def settled(self) -> int:
-        """Messages ever settled: these were the first `settled` of the accepted ones."""
-        return self._settled
-
     def __len__(self) -> int:
         with self._lock:
-            return self._accepted - self._settled
+            return self._accepted - self._let_go

@@ -32,19 +32,25 @@ class Stats:
 
     Attributes:
         mirrored: messages put into the queue.
-        queued: of those, messages that wait or are under way.
+        queued: messages in memory that wait or are under way.
+        spooled: messages in the spool that this process is going to send.
+        recovered: messages of other processes, which have ended, that this one took over from the
+            spool. They count in `spooled`, then in `delivered` or `dropped`.
         delivered: messages that Segment took.
         retries: requests that were made again.
-        dropped: messages for each reason: `queue_overflow` (the queue was full), `before_track`
-            (the hook dropped the message, raised, or returned something else than a message),
-            `send_error` (Segment refused the message for good, or it is too long),
-            `network_error` (still waiting when the process ended), `internal_sdk_error` (a fault
-            of this library, or a message that has no JSON form).
+        dropped: messages for each reason: `queue_overflow` (the queue or the spool was full),
+            `before_track` (the hook dropped the message, raised, or returned something else than a
+            message), `send_error` (Segment refused the message for good, or it is too long),
+            `network_error` (still waiting in memory when the process ended, or in a spool that
+            was lost), `internal_sdk_error` (a fault of this library, or a message that has no JSON
+            form).
         last_error: describes the latest failed request, and stays when later ones succeed.
     """
 
     mirrored: int = 0
     queued: int = 0
+    spooled: int = 0
+    recovered: int = 0
     delivered: int = 0
     retries: int = 0
     dropped: Mapping[str, int] = field(default_factory=_nothing_dropped)
@@ -70,11 +76,13 @@ class Counters:
         with self.lock:
             self._dropped[reason] += messages
 
-    def snapshot(self, mirrored: int, queued: int) -> Stats:
+    def snapshot(self, mirrored: int, queued: int, spooled: int, recovered: int) -> Stats:
         """To be called with the lock held."""
         return Stats(
             mirrored=mirrored,
             queued=queued,
+            spooled=spooled,
+            recovered=recovered,
             delivered=self.delivered,
             retries=self.retries,
             dropped=MappingProxyType(dict(self._dropped)),

@@ -3,6 +3,7 @@ ended, and begun anew in a forked child."""
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -10,12 +11,15 @@ from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 from weakref import WeakSet
 
 from sentry_segment.api import SegmentApi
+from sentry_segment.backlog import Backlog
 from sentry_segment.delivery import Delivery
+from sentry_segment.exchange import in_own_thread
 from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import TrackMessage
 from sentry_segment.network import NetworkOptions
@@ -23,9 +27,12 @@ from sentry_segment.options import Options
 from sentry_segment.queue import MessageQueue
 from sentry_segment.shutdown import at_multiprocessing_exit, exit_budget, is_ending
 from sentry_segment.silence import outside_any_request, silence
+from sentry_segment.spool import LEASE, Spool
 from sentry_segment.stats import Counters, DropReason, Stats
+from sentry_segment.verdict import Verdict
 
 MAX_FLUSH = 1e6  # seconds; some of Python's waits take no more
+_SPOOL_AT_EXIT = 1.0  # seconds for what is still in memory, where another process locks the spool
 
 
 class Clock(Protocol):
@@ -100,10 +107,15 @@ class Worker:
         self._waiting: list[Flush] = []  # the thread's own
         self._counters = Counters()
         self._reported_lost = 0
-        self._queue = MessageQueue(self._options.max_queue_size, self._counters.lock)
-        self._delivery = Delivery(
-            self._queue, self._api, self._options, self._counters, self._log, self._clock.now
-        )
+        self._stay_until = 0.0
+        self._exchange: Future[Verdict] | None = None  # under way in a thread of its own
+        options, log, now = self._options, self._log, self._clock.now
+        self._queue = MessageQueue(options.max_queue_size, self._counters.lock)
+        spool = None
+        if options.spool is not None:
+            spool = Spool(options.spool, options.spool_max_bytes, options.write_key)
+        self._backlog = Backlog(self._queue, spool, self._counters, log, now)
+        self._delivery = Delivery(self._backlog, options, self._counters, log, now)
 
     # Called from any thread
 
@@ -131,7 +143,10 @@ class Worker:
 
     def stats(self) -> Stats:
         with self._counters.lock:
-            return self._counters.snapshot(self._queue.accepted, len(self._queue))
+            backlog = self._backlog
+            return self._counters.snapshot(
+                backlog.accepted, len(self._queue), backlog.in_spool, backlog.recovered
+            )
 
     def open(self) -> None:
         """Say that somebody is going to put messages."""
@@ -143,6 +158,13 @@ class Worker:
         with self._lock:
             self._users -= 1
         self._wake.put(None)
+
+    def resume(self) -> None:
+        """Send what other processes have left in the spool, if there is something."""
+        if self._backlog.has_leftovers():
+            # Long enough to claim what belongs to a process that was killed just now.
+            self._stay_until = self._clock.now() + 2 * LEASE
+            self._ensure_thread()
 
     def begin_flush(self, timeout: float) -> Flush | None:
         """Have what was put so far delivered within `timeout` seconds, without waiting for it.
@@ -156,10 +178,10 @@ class Worker:
         last_try = is_ending()
         if last_try:
             timeout = exit_budget.allow(timeout, self.exit_timeout)
-        if not len(self._queue) or threading.current_thread() is self._thread:
+        if not self._undelivered() or threading.current_thread() is self._thread:
             return None
         now = self._clock.now()
-        flush = Flush(self._queue.accepted, now, now + timeout, last_try)
+        flush = Flush(self._backlog.accepted, now, now + timeout, last_try)
         # So that nobody who gives up waiting can cancel what the thread is about to set.
         flush.done.set_running_or_notify_cancel()
         self._flushes.append(flush)
@@ -173,7 +195,7 @@ class Worker:
         Where no thread can be started any more, delivers in this one.
         """
         if flush is None:
-            return not len(self._queue)
+            return not self._undelivered()
         try:
             while True:
                 if self._thread is None:
@@ -188,6 +210,10 @@ class Worker:
         finally:
             if flush.last_try:
                 exit_budget.spend(self._clock.now() - flush.begun)
+
+    def _undelivered(self) -> int:
+        with self._counters.lock:
+            return self._backlog.accepted - self._backlog.settled
 
     # The thread
 
@@ -220,9 +246,14 @@ class Worker:
         thread = threading.current_thread()
         try:
             with silence(), self._running:
-                # It is not this one, where a signal handler raised out of this one's start.
-                while self._thread is thread and self._wait_for_work(None):
-                    self._send(self._options.timeout)
+                try:
+                    # It is not this one, where a signal handler raised out of this one's start.
+                    while self._thread is thread and self._wait_for_work(None):
+                        self._send(self._options.timeout)
+                finally:
+                    self._end_exchange(wait=True)
+                    self._api.close()
+                    self._backlog.close()
         finally:
             self._end_thread(thread)
 
@@ -233,18 +264,47 @@ class Worker:
         try:
             with silence():
                 while not flush.done.done() and self._wait_for_work(flush.deadline):
-                    self._send(flush.deadline - self._clock.now())
+                    self._send(flush.deadline - self._clock.now(), here=True)
         finally:
             self._api.close()
+            self._backlog.close()
             self._is_awake = False
             self._running.release()
 
-    def _send(self, time_limit: float) -> None:
+    def _send(self, time_limit: float, here: bool = False) -> None:
+        """Make the next request; with a spool only begin it, if not told to make it `here`."""
         try:
-            self._delivery.send_next(time_limit)
+            request = self._delivery.next_request()
+            if request is None:
+                return
+
+            def send() -> Verdict:
+                return self._api.send(request.messages, request.retry_count, time_limit)
+
+            if self._backlog.is_spooling and not here:
+                try:
+                    self._exchange = in_own_thread(send, partial(self._wake.put, None))
+                    return
+                except RuntimeError:
+                    pass  # no thread can be had
+            self._delivery.act_on(send())
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
-            self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
-            self._delivery.pause()
+            self._internal_error(error)
+
+    def _end_exchange(self, wait: bool) -> None:
+        """Act on the answer to a request in its own thread, if there is one by now."""
+        exchange = self._exchange
+        if exchange is None or not (wait or exchange.done()):
+            return
+        self._exchange = None
+        try:
+            self._delivery.act_on(exchange.result())
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
+            self._internal_error(error)
+
+    def _internal_error(self, error: Exception) -> None:
+        self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
+        self._delivery.pause()
 
     def _wait_for_work(self, until: float | None) -> bool:
         """Wait until a request may be made; False where there is none to make.
@@ -254,30 +314,34 @@ class Worker:
         """
         while True:
             self._is_awake = False  # before the look at the queue: what comes after it will wake
+            self._backlog.tend()
+            self._end_exchange(wait=False)
             self._attend_flushes()
-            if not self._delivery.is_idle:
-                self._is_awake = True
-                at = self._delivery.ready_at()
-                seconds: float | None = at - self._clock.now()
-                if at <= self._clock.now():
+            now = self._clock.now()
+            wake_at = self._backlog.tend_at()
+            if self._exchange is not None:
+                pass  # whose end will wake
+            elif not self._delivery.is_idle:
+                # A spool is written to in the meantime.
+                self._is_awake = not self._backlog.is_spooling
+                wake_at = min(wake_at, self._delivery.ready_at())
+                if self._delivery.ready_at() <= now:
                     return True
             elif until is not None or self._leave():
                 return False
-            else:
-                seconds = None
             if until is not None:
-                remaining = until - self._clock.now()
-                if remaining <= 0:
+                if until <= now:
                     return False
-                seconds = remaining if seconds is None else min(seconds, remaining)
-            self._clock.wait(self._wake, seconds)
+                wake_at = min(wake_at, until)
+            self._clock.wait(self._wake, None if wake_at == math.inf else max(0.0, wake_at - now))
 
     def _leave(self) -> bool:
         """End the thread, where nobody uses the worker any more and nothing is left to do."""
         with self._lock:
             if self._users > 0 or not self._delivery.is_idle or self._flushes:
                 return False
-            self._api.close()
+            if self._stay_until > self._clock.now():
+                return False
             self._thread = None
             return True
 
@@ -291,13 +355,28 @@ class Worker:
             return
         now, ordered_until = self._clock.now(), self._delivery.ordered_until()
         for flush in list(self._waiting):
-            is_done = self._queue.settled >= flush.goal
+            is_done = self._backlog.settled >= flush.goal
             # Nothing will be sent before its deadline: do not keep anybody waiting for it.
             if is_done or flush.deadline < max(now, ordered_until):
                 self._waiting.remove(flush)
                 flush.done.set_result(is_done)
 
     # Fork and exit
+
+    def leave_spool(self) -> None:
+        """Have the last messages written to the spool, and leave it to the next process."""
+        if not self._backlog.is_spooling:
+            return
+        deadline = self._clock.now() + _SPOOL_AT_EXIT
+        while len(self._queue) and self._clock.now() < deadline:
+            # Where there is a thread, it has the lock, and writes by itself.
+            if self._running.acquire(timeout=0.01):
+                try:
+                    self._backlog.tend()
+                finally:
+                    self._running.release()
+                break
+        self._backlog.leave()
 
     def report_loss(self) -> None:
         """Say what the process leaves undelivered when it ends."""
@@ -328,6 +407,7 @@ def flush_at_exit() -> None:
     flushes = [(worker, worker.begin_flush(worker.exit_timeout)) for worker in list(_workers)]
     for worker, flush in flushes:
         worker.finish_flush(flush)
+        worker.leave_spool()
         worker.report_loss()
 
 

@@ -55,8 +55,14 @@ def code_with(part: str) -> str:
 
 
 @pytest.fixture
-def here(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    """The collector in the place of Segment, where an example names no host, and of its key."""
+def here(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Collector]:
+    """The collector in the place of Segment, where an example names no host, and of its key.
+
+    The example's files are made in a folder of its own.
+    """
+    monkeypatch.chdir(tmp_path)
     defaults = {name: OPTIONS[name] for name in OPTIONS if name != "write_key"}
     monkeypatch.setattr(
         SegmentIntegration.__init__, "__kwdefaults__", {**defaults, "host": collector.url}

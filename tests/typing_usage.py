@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import sentry_sdk
@@ -42,6 +43,8 @@ def all_options() -> SegmentIntegration:
         rate_limit=(50, 0.5),
         timeout=5,
         gzip=True,
+        spool=Path("/var/lib/shop/segment.db"),
+        spool_max_bytes=10_000_000,
     )
 
 
@@ -53,6 +56,7 @@ def lambdas() -> SegmentIntegration:
     return SegmentIntegration(
         before_track=lambda message, event: message if event.get("release") else None,
         on_error=lambda error, messages: print(error, len(messages)),
+        spool="segment.db",
     )
 
 
@@ -69,6 +73,8 @@ def stats(integration: SegmentIntegration) -> dict[str, int]:
     return {
         "mirrored": snapshot.mirrored,
         "queued": snapshot.queued,
+        "spooled": snapshot.spooled,
+        "recovered": snapshot.recovered,
         "delivered": snapshot.delivered,
         "retries": snapshot.retries,
         "dropped": sum(dropped.values()),

@@ -56,6 +56,8 @@ def options(collector: Collector, **given: object) -> Options:
         "rate_limit": (1_000_000, 1.0),
         "timeout": 10.0,
         "gzip": False,
+        "spool": None,
+        "spool_max_bytes": 100_000_000,
     }
     return Options(**{**defaults, **given})  # type: ignore[arg-type]
 

@@ -1,0 +1,288 @@
+"""What is not settled yet: the messages in memory, and those in the spool where there is one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from sentry_segment.encoding import EncodingError, encode, fits
+from sentry_segment.log import ProblemLog
+from sentry_segment.message import TrackMessage
+from sentry_segment.queue import MessageQueue
+from sentry_segment.spool import LEASE, Row, Spool, SpoolError, SpoolLostError
+from sentry_segment.stats import Counters
+
+_CHUNK = 500  # messages written to the spool in one transaction
+_TEND_INTERVAL = LEASE / 3  # seconds
+_SPOOL_RETRY = 10.0  # seconds for which the spool is left alone when it could not be used
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A message on its way, with its JSON, or why it has none."""
+
+    body: bytes = b""
+    error: EncodingError | None = None
+    given: TrackMessage | None = None
+    """As it was put; `None` where it was read from the spool."""
+    row: Row | None = None
+
+    @property
+    def message(self) -> TrackMessage:
+        message: TrackMessage = json.loads(self.body) if self.given is None else self.given
+        return message
+
+
+class Backlog:
+    """Hands out messages in batches until they are settled, that is delivered or given up.
+
+    With a spool, messages are written to it before they are handed out, and removed from it when
+    they are settled. While it can't be used, they are handed out from memory.
+
+    All but the properties is for one thread at a time. Times are those of `now`, in seconds.
+    """
+
+    def __init__(
+        self,
+        queue: MessageQueue,
+        spool: Spool | None,
+        counters: Counters,
+        log: ProblemLog,
+        now: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._spool = spool
+        self._counters = counters
+        self._log = log
+        self._now = now
+        self._encoded: deque[Encoded] = deque()  # taken from the queue, older than what is in it
+        self._settled = 0
+        self._recovered = 0
+        # How many messages of which writers this process has to send, its own and others'.
+        self._held: dict[int | None, int] = {}
+        self._own: int | None = None  # the writer that the own messages are added under
+        self._undeleted: set[int] = set()  # settled, but the spool could not be told
+        self._spool_again_at = -math.inf
+        self._tend_at = -math.inf
+        self._is_failing = False
+        self._is_left = False
+
+    @property
+    def is_spooling(self) -> bool:
+        """Whether messages are to go through the spool, if it can be used."""
+        return self._spool is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to hand out."""
+        return not (self._encoded or self._queue.waiting or self._readable())
+
+    @property
+    def accepted(self) -> int:
+        """Messages ever put in this process."""
+        return self._queue.accepted
+
+    @property
+    def settled(self) -> int:
+        """Of those, the messages that are settled: the first ones, but for a spool that failed."""
+        return self._settled
+
+    @property
+    def recovered(self) -> int:
+        """Messages of other processes that this one has taken over."""
+        return self._recovered
+
+    @property
+    def in_memory(self) -> int:
+        """Messages that would be lost with this process."""
+        return len(self._queue)
+
+    @property
+    def in_spool(self) -> int:
+        """Messages in the spool that this process is going to send."""
+        return sum(list(self._held.values()))
+
+    def tend_at(self) -> float:
+        """The time at which `tend` is to be called again."""
+        if self._spool is None or self._is_left:
+            return math.inf
+        return max(self._tend_at, self._spool_again_at)
+
+    def tend(self) -> None:
+        """Write to the spool what waits in memory, and look after what is in it."""
+        if self._spool is None or self._is_left or self._now() < self._spool_again_at:
+            return
+        try:
+            if self._undeleted:
+                self._spool.delete(self._undeleted)
+                self._undeleted.clear()
+            if self._now() >= self._tend_at:
+                self._tend_leases(self._spool)
+            self._write(self._spool)
+            self._is_failing = False
+        except SpoolError as error:
+            self._failed(error)
+
+    def take_batch(self) -> list[Encoded]:
+        """The oldest messages that fit into one request; or one that has no JSON form."""
+        if self._spool_works() and self._encoded:
+            return [self._encoded.popleft()]  # one that has no JSON form: the others are spooled
+        if self._readable() and self._spool is not None:
+            try:
+                rows = self._spool.read(self._writers(), without=self._undeleted)
+                if rows:
+                    return [Encoded(row.body, row=row) for row in rows]
+                with self._counters.lock:
+                    self._lose(list(self._held))  # somebody has removed them
+            except SpoolError as error:
+                self._failed(error)
+        if self._spool_works():
+            return []  # what waits in memory is to be spooled first
+        return self._take_from_memory()
+
+    def remove(self, batch: Sequence[Encoded]) -> None:
+        """Have the spool forget messages that were handed out. To be followed by `settle`."""
+        ids = [each.row.id for each in batch if each.row is not None]
+        if not ids or self._spool is None:
+            return
+        try:
+            self._spool.delete(ids)
+        except SpoolError as error:
+            self._failed(error)
+            if not isinstance(error, SpoolLostError):
+                self._undeleted.update(ids)
+
+    def settle(self, batch: Sequence[Encoded]) -> None:
+        """Count messages as settled. To be called with the lock of the counters held."""
+        in_memory = own = 0
+        for each in batch:
+            if each.row is None:
+                in_memory += 1
+            elif self._held.get(each.row.writer, 0) > 0:  # it was not taken over meanwhile
+                self._held[each.row.writer] -= 1
+                own += each.row.writer == self._own
+        self._queue.let_go(in_memory)
+        self._settled += in_memory + own
+
+    def leave(self) -> None:
+        """Leave what is in the spool to the next process, at once: this one ends."""
+        self._is_left = True
+        if self._spool is None or not (self._held or self._own):
+            return
+        try:
+            self._spool.release()
+            self._spool.close()
+        except SpoolError as error:
+            self._failed(error)
+
+    def has_leftovers(self) -> bool:
+        """Whether there is something in the spool to be sent. For a worker without a thread."""
+        try:
+            found = self._spool is not None and self._spool.has_messages()
+            self.close()
+        except SpoolError as error:
+            self._failed(error)
+            return False
+        return found
+
+    def close(self) -> None:
+        """Nothing is left to do: close the spool's file until something is."""
+        if self._spool is not None:
+            self._spool.close()
+
+    # The spool
+
+    def _writers(self) -> list[int]:
+        return [w for w, messages in self._held.items() if messages and w is not None]
+
+    def _spool_works(self) -> bool:
+        return self._spool is not None and not self._is_left and self._now() >= self._spool_again_at
+
+    def _readable(self) -> bool:
+        return self._spool_works() and any(self._held.values())
+
+    def _write(self, spool: Spool) -> None:
+        """Move what waits in memory now to the spool."""
+        for _ in range(self._queue.waiting // _CHUNK + 1):
+            self._encode_waiting(_CHUNK)
+            chunk = [each for each in self._encoded if each.error is None]
+            if not chunk:
+                return
+            added = spool.add([each.body for each in chunk])
+            with self._counters.lock:
+                self._encoded = deque(each for each in self._encoded if each.error is not None)
+                self._queue.let_go(len(chunk))
+                if spool.writer is not None and spool.writer != self._own:
+                    self._lose({self._own})
+                    self._own = spool.writer
+                self._held[self._own] = self._held.get(self._own, 0) + added
+                dropped = len(chunk) - added
+                self._settled += dropped
+                self._counters.drop("queue_overflow", dropped)
+            if dropped:
+                self._log.warn(
+                    "overflow",
+                    f"The spool {spool.path} is full (spool_max_bytes): new messages are dropped "
+                    f"until Segment takes some of those that wait",
+                )
+
+    def _tend_leases(self, spool: Spool) -> None:
+        claimed, lost = spool.tend(self._writers())
+        with self._counters.lock:
+            self._lose(lost)
+            for writer, messages in claimed.items():
+                self._held[writer] = messages
+                self._recovered += messages
+        self._tend_at = self._now() + _TEND_INTERVAL
+
+    def _lose(self, writers: Collection[int | None]) -> int:
+        """Messages that are no longer for this process to send: how many of its own."""
+        own = 0
+        for writer in writers:
+            messages = self._held.pop(writer, 0)
+            if writer == self._own:
+                own, self._own = messages, None
+                self._settled += messages
+            else:
+                self._recovered -= messages
+        return own
+
+    def _failed(self, error: SpoolError) -> None:
+        if isinstance(error, SpoolLostError):
+            with self._counters.lock:
+                self._counters.drop("network_error", self._lose(list(self._held)))
+            self._undeleted.clear()
+            self._log.warn("spool lost", str(error))
+            return
+        self._spool_again_at = self._tend_at = self._now() + _SPOOL_RETRY
+        if not self._is_failing:
+            self._is_failing = True
+            self._log.warn("spool", f"{error}. Until it can be used, messages wait in memory alone")
+
+    # Memory
+
+    def _encode_waiting(self, messages: int) -> None:
+        while len(self._encoded) < messages:
+            message = self._queue.take()
+            if message is None:
+                return
+            try:
+                self._encoded.append(Encoded(encode(message), given=message))
+            except EncodingError as error:
+                self._encoded.append(Encoded(error=error, given=message))
+
+    def _take_from_memory(self) -> list[Encoded]:
+        batch: list[Encoded] = []
+        size = 0
+        while True:
+            self._encode_waiting(1)
+            if not self._encoded or self._encoded[0].error is not None:
+                # A message that has no JSON form is handed out alone.
+                return batch or ([self._encoded.popleft()] if self._encoded else [])
+            size += len(self._encoded[0].body)
+            if not fits(len(batch) + 1, size):
+                return batch
+            batch.append(self._encoded.popleft())
