@@ -64,6 +64,7 @@ class Backlog:
         # How many messages of which writers this process has to send, its own and others'.
         self._held: dict[int | None, int] = {}
         self._own: int | None = None  # the writer that the own messages are added under
+        self._own_handed_out = 0
         self._undeleted: set[int] = set()  # settled, but the spool could not be told
         self._spool_again_at = -math.inf
         self._tend_at = -math.inf
@@ -120,6 +121,7 @@ class Backlog:
                 self._spool.delete(self._undeleted)
                 self._undeleted.clear()
             if self._now() >= self._tend_at:
+                self._tend_at = self._now() + _TEND_INTERVAL
                 self._tend_leases(self._spool)
             self._write(self._spool)
             self._is_failing = False
@@ -134,6 +136,7 @@ class Backlog:
             try:
                 rows = self._spool.read(self._writers(), without=self._undeleted)
                 if rows:
+                    self._own_handed_out = sum(row.writer == self._own for row in rows)
                     return [Encoded(row.body, row=row) for row in rows]
                 with self._counters.lock:
                     self._lose(list(self._held))  # somebody has removed them
@@ -164,6 +167,7 @@ class Backlog:
             elif self._held.get(each.row.writer, 0) > 0:  # it was not taken over meanwhile
                 self._held[each.row.writer] -= 1
                 own += each.row.writer == self._own
+        self._own_handed_out -= own
         self._queue.let_go(in_memory)
         self._settled += in_memory + own
 
@@ -174,7 +178,7 @@ class Backlog:
             return
         try:
             self._spool.release()
-            self._spool.close()
+            self._spool.disconnect()
         except SpoolError as error:
             self._failed(error)
 
@@ -236,7 +240,6 @@ class Backlog:
             for writer, messages in claimed.items():
                 self._held[writer] = messages
                 self._recovered += messages
-        self._tend_at = self._now() + _TEND_INTERVAL
 
     def _lose(self, writers: Collection[int | None]) -> int:
         """Messages that are no longer for this process to send: how many of its own."""
@@ -253,7 +256,9 @@ class Backlog:
     def _failed(self, error: SpoolError) -> None:
         if isinstance(error, SpoolLostError):
             with self._counters.lock:
-                self._counters.drop("network_error", self._lose(list(self._held)))
+                # Those that are on their way may still arrive.
+                lost = self._lose(list(self._held)) - self._own_handed_out
+                self._counters.drop("network_error", max(0, lost))
             self._undeleted.clear()
             self._log.warn("spool lost", str(error))
             return

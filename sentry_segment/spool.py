@@ -177,12 +177,19 @@ class Spool:
         return bool(found)
 
     def close(self) -> None:
+        """Close the file, where this worker holds nothing in it. The next use opens it again."""
+        with _lock:
+            self.disconnect()
+            self.writer = None
+
+    def disconnect(self) -> None:
         """Close the connection. The next use opens another."""
         with _lock:
             connection, self._connection = self._connection, None
             _connected.discard(self)
             if connection is not None:
-                connection.close()
+                with suppress(sqlite3.Error):
+                    connection.close()
 
     # The writers
 
@@ -221,7 +228,8 @@ class Spool:
     def _use(self) -> Iterator[sqlite3.Connection]:
         with _lock:
             try:
-                if self._connection is not None and _identity(self.path) != self._file:
+                is_in_use = self._connection is not None or self.writer is not None
+                if is_in_use and _identity(self.path) != self._file:
                     raise SpoolLostError(
                         f"The spool {self.path} was removed or replaced while it was in use, with "
                         f"the messages in it: leave it alone while a process uses it"
@@ -292,18 +300,22 @@ class Spool:
 
     def _set_aside(self, problem: str) -> SpoolError:
         """Rename a damaged file, where it is our own and still the one that was opened."""
-        aside = f"{self.path}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        aside = f"{self.path}.damaged-{stamp}-{os.getpid()}"
         try:
+            if _identity(self.path) != self._file:
+                return SpoolLostError(
+                    f"The spool {self.path} was damaged ({problem}), and is replaced already"
+                )
             if not _is_ours(self.path):
                 return SpoolError(
                     f"{self.path} is no spool, nor any database ({problem}): it is left as it is; "
                     f"give spool another path"
                 )
-            if _identity(self.path) == self._file:
-                os.rename(self.path, aside)
-                for suffix in ("-wal", "-shm"):
-                    if os.path.exists(self.path + suffix):
-                        os.rename(self.path + suffix, aside + suffix)
+            os.rename(self.path, aside)
+            for suffix in ("-wal", "-shm"):
+                if os.path.exists(self.path + suffix):
+                    os.rename(self.path + suffix, aside + suffix)
         except OSError as error:
             return SpoolError(
                 f"The spool {self.path} is damaged ({problem}) and can't be set aside "
@@ -389,8 +401,7 @@ def _is_ours(path: str) -> bool:
 def _before_fork() -> None:
     _lock.acquire()
     for spool in list(_connected):
-        with suppress(sqlite3.Error):
-            spool.close()
+        spool.disconnect()
 
 
 def _after_fork_in_parent() -> None:

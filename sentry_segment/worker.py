@@ -302,6 +302,12 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
             self._internal_error(error)
 
+    def _tend(self) -> None:
+        try:
+            self._backlog.tend()
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
+            self._internal_error(error)
+
     def _internal_error(self, error: Exception) -> None:
         self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
         self._delivery.pause()
@@ -314,7 +320,7 @@ class Worker:
         """
         while True:
             self._is_awake = False  # before the look at the queue: what comes after it will wake
-            self._backlog.tend()
+            self._tend()
             self._end_exchange(wait=False)
             self._attend_flushes()
             now = self._clock.now()
@@ -372,7 +378,7 @@ class Worker:
             # Where there is a thread, it has the lock, and writes by itself.
             if self._running.acquire(timeout=0.01):
                 try:
-                    self._backlog.tend()
+                    self._tend()
                 finally:
                     self._running.release()
                 break
