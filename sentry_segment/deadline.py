@@ -32,8 +32,11 @@ class Deadline:
     def disconnect(self) -> None:
         """Close this process's end of the connection, saying nothing on it.
 
-        For a forked child, whose copy of the connection is its parent's.
+        For a forked child, whose copy of the connection is its parent's. Should the thread that
+        uses it have been copied too (gevent's greenlets are), nothing leaves through it any more,
+        not even where it was still connecting.
         """
+        self._at = float("-inf")
         if self._stream is not None:
             self._stream.get_extra_info("socket").close()
 

@@ -19,6 +19,7 @@ from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import TrackMessage, characters, track_message
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
+from sentry_segment.shutdown import mark_end
 from sentry_segment.stats import Stats
 from sentry_segment.transport import MirroringTransport
 from sentry_segment.worker import Worker, flush_at_exit
@@ -178,6 +179,7 @@ class SegmentIntegration(Integration):
         mirroring = MirroringTransport(transport, self, self._worker_for(client.options))
         if client.transport is transport:  # and was not closed by another thread meanwhile
             client.transport = mirroring
+        mark_end()
 
     def _worker_for(self, sentry_options: dict[str, Any]) -> Worker:
         worker = self._worker

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
 from collections.abc import Callable
 
-# Process ids of children of multiprocessing: those whose end has a hook, and those it has come to.
+# Process ids: of children of multiprocessing whose end has a hook; and of those whose end has come.
 _hooked: set[int] = set()
 _ending: set[int] = set()
+_is_marked = False
 
 
 def is_ending() -> bool:
     """Whether the exit handlers run: what is not delivered now, this process never delivers.
 
     They are called in the main thread, once the interpreter has marked it as done. The mark alone
-    does not tell: it is set while other threads that are no daemons may go on for hours.
+    does not tell: it is set while other threads that are no daemons may go on for hours. And under
+    gevent it is missing from Python 3.13 on: there our own handler says so (`mark_end`).
     """
     main = threading.main_thread()
     return threading.current_thread() is main and (not main.is_alive() or os.getpid() in _ending)
+
+
+def mark_end() -> None:
+    """Have the end of the process noticed. To be called after Sentry has set up its exit handler.
+
+    Exit handlers run last in, first out, so that ours comes before that one, which flushes.
+    """
+    global _is_marked
+    if not _is_marked:
+        _is_marked = True
+        atexit.register(lambda: _ending.add(os.getpid()))
 
 
 def at_multiprocessing_exit(function: Callable[[], object]) -> None:

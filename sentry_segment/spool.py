@@ -42,7 +42,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_of_writer ON messages (writer, id);
 """
 # A lease that runs for longer than one can was given before the clock was put back.
-_LAPSED = f"(holder IS NULL OR expires <= :now OR expires > :now + {LEASE + 1})"
+_LAPSED = "(holder IS NULL OR expires <= :now OR expires > :now + :lease + 1)"
 
 _NO_CHECKPOINT_ON_CLOSE: Any = getattr(sqlite3, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE", None)
 _BUSY_TIMEOUT = 1.0  # seconds to wait for other processes' transactions, of milliseconds each
@@ -143,7 +143,7 @@ class Spool:
         another process has claimed meanwhile.
         """
         with self._use() as db:
-            parameters = {"now": self._now(), "key": self._write_key}
+            parameters = {"now": self._now(), "key": self._write_key, "lease": LEASE}
             lapsed = f"SELECT id FROM writers WHERE write_key = :key AND {_LAPSED}"
             if not writers and db.execute(lapsed, parameters).fetchone() is None:
                 self._give_back_pages(db)

@@ -243,7 +243,7 @@ class Worker:
                 self._is_awake = False
 
     def _run(self) -> None:
-        thread = threading.current_thread()
+        thread, queue = threading.current_thread(), self._queue
         try:
             with silence(), self._running:
                 try:
@@ -251,9 +251,10 @@ class Worker:
                     while self._thread is thread and self._wait_for_work(None):
                         self._send(self._options.timeout)
                 finally:
-                    self._end_exchange(wait=True)
-                    self._api.close()
-                    self._backlog.close()
+                    if self._queue is queue:  # and this is not a greenlet in a forked child
+                        self._end_exchange(wait=True)
+                        self._api.close()
+                        self._backlog.close()
         finally:
             self._end_thread(thread)
 
@@ -273,8 +274,9 @@ class Worker:
 
     def _send(self, time_limit: float, here: bool = False) -> None:
         """Make the next request; with a spool only begin it, if not told to make it `here`."""
+        delivery = self._delivery
         try:
-            request = self._delivery.next_request()
+            request = delivery.next_request()
             if request is None:
                 return
 
@@ -287,7 +289,9 @@ class Worker:
                     return
                 except RuntimeError:
                     pass  # no thread can be had
-            self._delivery.act_on(send())
+            verdict = send()
+            if self._delivery is delivery:  # and this is not a greenlet in a forked child
+                delivery.act_on(verdict)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
             self._internal_error(error)
 
@@ -316,9 +320,11 @@ class Worker:
         """Wait until a request may be made; False where there is none to make.
 
         That is, for the thread, once nobody uses the worker any more and nothing is left; for
-        another thread, when the time `until` has come or nothing is left.
+        another thread, when the time `until` has come or nothing is left. For either, when the
+        process was forked meanwhile: gevent's greenlets, unlike threads, go on in the child.
         """
-        while True:
+        queue = self._queue
+        while self._queue is queue:
             self._is_awake = False  # before the look at the queue: what comes after it will wake
             self._tend()
             self._end_exchange(wait=False)
@@ -340,6 +346,7 @@ class Worker:
                     return False
                 wake_at = min(wake_at, until)
             self._clock.wait(self._wake, None if wake_at == math.inf else max(0.0, wake_at - now))
+        return False
 
     def _leave(self) -> bool:
         """End the thread, where nobody uses the worker any more and nothing is left to do."""
