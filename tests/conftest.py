@@ -31,6 +31,13 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
+@pytest.fixture
+def segment() -> Iterator[Collector]:
+    """Segment on a port of its own, where it matters that Sentry has another."""
+    with Collector() as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def _sdk() -> Iterator[None]:
     """Fresh scopes for each test; every client that became the global one is closed after it."""

@@ -1,4 +1,7 @@
-"""Delivery to Segment: endpoints, verdicts, waits, the rate limit. Waits are on virtual time."""
+"""Delivery to Segment: endpoints, batches, waits, the rate limit. Waits are on virtual time.
+
+What becomes of messages when Segment fails is in test_faults.py.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import gzip
 import json
 import random
 import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from functools import partial
 from typing import Any
 
@@ -16,7 +19,8 @@ import pytest
 import sentry_sdk
 
 from demo.collector import Call, Collector, Reply
-from sentry_segment import DeliveryError, TrackMessage, __version__
+from faults import arrived, hold, in_turn, pile_up
+from sentry_segment import TrackMessage, __version__
 from sentry_segment.worker import Worker
 from support import WRITE_KEY, Init, capture
 from virtual import VirtualClock, message, worker
@@ -43,52 +47,6 @@ def started(collector: Collector, clock: VirtualClock) -> Iterator[list[Worker]]
     for each in workers:
         each.finish_flush(each.begin_flush(5.0))
         each.release()
-
-
-def hold(collector: Collector, then: Any = None) -> threading.Event:
-    """Have the first request wait for the event; answer those after it with `then`."""
-    go = threading.Event()
-    first = threading.Event()
-
-    def answer(call: Call) -> Reply | None:
-        if not first.is_set():
-            first.set()
-            return Reply(delay=go)
-        return then(call) if then else None
-
-    collector.answer = answer
-    return go
-
-
-def arrived(collector: Collector, calls: int = 1) -> None:
-    """Wait until so many requests are there, answered or held."""
-    assert collector.wait_for(lambda: len(collector.calls) >= calls)
-
-
-def pile_up(collector: Collector, *puts: Callable[[], object], then: Any = None) -> None:
-    """Have the first message go out alone, and the others pile up while it is under way."""
-    go = hold(collector, then)
-    puts[0]()
-    arrived(collector)
-    for put in puts[1:]:
-        put()
-    go.set()
-
-
-def statuses(*given: int | Reply, then: int = 200) -> Any:
-    """Answers, one after the other."""
-    left = list(given)
-
-    def answer(call: Call) -> Reply:
-        reply = left.pop(0) if left else then
-        return reply if isinstance(reply, Reply) else Reply(reply)
-
-    return answer
-
-
-def message_ids(call: Call) -> list[str]:
-    batch = call.json["batch"] if call.path == "/v1/batch" else [call.json]
-    return [each["messageId"] for each in batch]
 
 
 def ids_of(messages: Sequence[TrackMessage]) -> list[str]:
@@ -130,7 +88,7 @@ def test_what_piled_up_goes_to_batch_in_order(collector: Collector, init: Init) 
     pile_up(collector, *[lambda: event_ids.append(capture())] * 50)
     assert integration.flush(10.0)
     assert [call.path for call in collector.calls] == ["/v1/track", "/v1/batch"]
-    assert [each for call in collector.calls for each in message_ids(call)] == event_ids
+    assert [each for call in collector.calls for each in call.message_ids] == event_ids
     assert collector.calls[1].write_key == WRITE_KEY
 
 
@@ -203,81 +161,12 @@ def test_batches_stay_within_their_limits(
     finish(started[0])
     batches = [call for call in collector.calls if call.path == "/v1/batch"]
     assert max(call.raw_size for call in batches) <= 500_000
-    assert max(len(message_ids(call)) for call in batches) <= 2_500
-    sent = [each for call in collector.calls for each in message_ids(call)]
+    assert max(len(call.message_ids) for call in batches) <= 2_500
+    sent = [each for call in collector.calls for each in call.message_ids]
     assert sent == ids_of(messages)
 
 
-# The verdicts
-
-
-@pytest.mark.parametrize("status", [408, 410, 429, 460, 500, 502, 503, 504, 0])
-def test_what_may_pass_is_tried_again_until_it_is_delivered(
-    status: int, collector: Collector, clock: VirtualClock, started: list[Worker]
-) -> None:
-    started.append(worker(collector, clock))
-    collector.answer = statuses(*[status] * 5)
-    sent = message()
-    started[0].put(sent)
-    collector.wait_for_messages(1)
-    finish(started[0])
-    assert [message_ids(call) for call in collector.calls] == [[sent["messageId"]]] * 6
-    counts = [call.headers.get("x-retry-count") for call in collector.calls]
-    assert counts == [None, "1", "2", "3", "4", "5"]
-    stats = started[0].stats()
-    assert (stats.delivered, stats.retries, sum(stats.dropped.values())) == (1, 5, 0)
-    assert stats.last_error is not None
-    assert "HTTP" in stats.last_error or status == 0
-
-
-@pytest.mark.parametrize("status", [401, 403, 404, 422, 501, 505, 511, 301])
-def test_what_is_final_is_given_up_and_reported(
-    status: int, collector: Collector, clock: VirtualClock, started: list[Worker]
-) -> None:
-    given_up: list[tuple[Exception, list[TrackMessage], str]] = []
-    name = threading.current_thread().name
-
-    def on_error(error: Exception, messages: list[TrackMessage]) -> None:
-        given_up.append((error, messages, threading.current_thread().name))
-
-    started.append(worker(collector, clock, on_error=on_error))
-    collector.answer = statuses(status)
-    refused, taken = message(), message()
-    deliver(started[0], refused)
-    deliver(started[0], taken)
-    [(error, messages, thread)] = given_up
-    assert isinstance(error, DeliveryError)
-    assert (error.status, messages) == (status, [refused])
-    assert thread == "sentry-segment" != name
-    assert [each["messageId"] for each in collector.messages] == [taken["messageId"]]
-    stats = started[0].stats()
-    assert (stats.delivered, stats.retries, stats.dropped["send_error"]) == (1, 0, 1)
-    assert stats.last_error is not None
-    assert f"HTTP {status}" in stats.last_error
-
-
-@pytest.mark.parametrize("status", [400, 413])
-def test_of_a_refused_batch_only_the_offending_message_is_lost(
-    status: int, collector: Collector, clock: VirtualClock, started: list[Worker]
-) -> None:
-    given_up: list[TrackMessage] = []
-    started.append(
-        worker(collector, clock, on_error=lambda error, messages: given_up.extend(messages))
-    )
-    messages = [message() for _ in range(501)]
-    bad = messages[318]["messageId"]
-    pile_up(
-        collector,
-        *[partial(started[0].put, each) for each in messages],
-        then=lambda call: Reply(status) if bad in message_ids(call) else None,
-    )
-    finish(started[0])
-    assert ids_of(given_up) == [bad]
-    expected = [each for each in ids_of(messages) if each != bad]
-    assert [each["messageId"] for each in collector.messages] == expected
-    assert started[0].stats().dropped["send_error"] == 1
-    # Halving finds one of 500 within nine steps, two requests each.
-    assert len(collector.calls) <= 2 + 2 * 9
+# What is given up
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
@@ -292,7 +181,7 @@ def test_an_exception_in_on_error_is_harmless(
         raise kind("a fault in the hook")
 
     started.append(worker(collector, clock, on_error=on_error))
-    collector.answer = statuses(404)
+    collector.answer = in_turn(404)
     deliver(started[0], message())
     deliver(started[0], message())
     assert len(collector.messages) == 1
@@ -308,7 +197,7 @@ def test_a_refused_write_key_is_one_clear_line_and_later_messages_are_tried(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     started.append(worker(collector, clock))
-    collector.answer = statuses(status, status)
+    collector.answer = in_turn(status, status)
     for _ in range(3):
         deliver(started[0], message())
     [record] = caplog.records
@@ -346,7 +235,7 @@ def test_an_outage_of_any_length_loses_nothing(
     collector: Collector, clock: VirtualClock, started: list[Worker]
 ) -> None:
     started.append(worker(collector, clock))
-    collector.answer = statuses(*[503] * 200)
+    collector.answer = in_turn(*[503] * 200)
     sent = [message() for _ in range(100)]
     for each in sent:
         started[0].put(each)
@@ -358,28 +247,6 @@ def test_an_outage_of_any_length_loses_nothing(
     assert sum(clock.waits) > 3 * 60 * 60
 
 
-def test_a_full_queue_drops_the_newest_and_counts_them(
-    collector: Collector,
-    clock: VirtualClock,
-    started: list[Worker],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    started.append(worker(collector, clock, max_queue_size=10))
-    go = hold(collector)
-    sent = [message() for _ in range(25)]
-    for each in sent:
-        started[0].put(each)
-    stats = started[0].stats()
-    assert (stats.mirrored, stats.queued, stats.dropped["queue_overflow"]) == (10, 10, 15)
-    assert len(caplog.records) == 1
-    assert "max_queue_size (10) is reached" in caplog.text
-    go.set()
-    finish(started[0])
-    assert [each["messageId"] for each in collector.messages] == ids_of(sent[:10])
-    deliver(started[0], message())
-    assert started[0].stats().delivered == 11
-
-
 # The waits
 
 
@@ -387,28 +254,65 @@ def test_backoff_doubles_up_to_a_minute_and_starts_anew_after_a_success(
     collector: Collector, clock: VirtualClock, started: list[Worker]
 ) -> None:
     started.append(worker(collector, clock))
-    collector.answer = statuses(*[503] * 9)
+    collector.answer = in_turn(*[503] * 9)
     started[0].put(message())
     collector.wait_for_messages(1)
     finish(started[0])
     assert clock.waits == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60])
     clock.waits.clear()
-    collector.answer = statuses(503)
+    collector.answer = in_turn(503)
     started[0].put(message())
     collector.wait_for_messages(2)
     assert clock.waits == pytest.approx([0.5])
 
 
-def test_retry_after_holds_everything_until_then(
-    collector: Collector, clock: VirtualClock, started: list[Worker]
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("1", 1),
+        ("120", 120),
+        ("300", 300),
+        ("301", 300),
+        ("99999999999999999999", 300),
+        (timedelta(seconds=120), 120),
+        (timedelta(days=2), 300),
+        # No wait is asked for: the backoff, here of the first failure.
+        (timedelta(seconds=-10), 0.5),
+        ("0", 0.5),
+        ("-5", 0.5),
+        ("1.5", 0.5),
+        ("soon", 0.5),
+        ("", 0.5),
+    ],
+)
+def test_retry_after_holds_everything_for_up_to_five_minutes_where_it_can_be_read(
+    status: int,
+    header: str | timedelta,
+    wait: float,
+    collector: Collector,
+    clock: VirtualClock,
+    started: list[Worker],
 ) -> None:
     started.append(worker(collector, clock))
-    collector.answer = statuses(Reply(429, {"Retry-After": "120"}))
+    answered_at: list[float] = []
+
+    def answer(call: Call) -> Reply | None:
+        answered_at.append(clock.time)
+        if len(answered_at) > 1:
+            return None
+        at = header
+        if isinstance(at, timedelta):
+            at = format_datetime(datetime.now(timezone.utc) + at, usegmt=True)
+        return Reply(status, {"Retry-After": at})
+
+    collector.answer = answer
     started[0].put(message())
     started[0].put(message())
     collector.wait_for_messages(2)
-    assert sum(clock.waits) == pytest.approx(120)
-    assert max(clock.waits) <= 120
+    # A date has whole seconds.
+    slack = 2.0 if isinstance(header, timedelta) and wait < 300 else 0.0
+    assert wait - slack <= answered_at[1] - answered_at[0] <= wait + 1e-6
 
 
 def test_new_messages_neither_cut_a_backoff_short_nor_wake_the_thread(
@@ -416,7 +320,7 @@ def test_new_messages_neither_cut_a_backoff_short_nor_wake_the_thread(
 ) -> None:
     started.append(worker(collector, clock))
     clock.limit = clock.time + 0.1  # the backoff's wait does not end
-    collector.answer = statuses(503)
+    collector.answer = in_turn(503)
     started[0].put(message())
     assert clock.is_held.wait(10.0)
     waits = clock.asked
@@ -433,7 +337,7 @@ def test_a_flush_cuts_a_backoff_short(
 ) -> None:
     started.append(worker(collector, clock))
     clock.limit = clock.time + 0.1
-    collector.answer = statuses(503)
+    collector.answer = in_turn(503)
     started[0].put(message())
     arrived(collector)
     assert started[0].finish_flush(started[0].begin_flush(5.0))
@@ -445,7 +349,7 @@ def test_a_flush_keeps_a_retry_after_and_does_not_wait_for_it(
 ) -> None:
     started.append(worker(collector, clock))
     clock.limit = clock.time + 0.1
-    collector.answer = statuses(Reply(429, {"Retry-After": "120"}))
+    collector.answer = in_turn(Reply(429, {"Retry-After": "120"}))
     started[0].put(message())
     arrived(collector)
     for _ in range(3):
@@ -463,7 +367,7 @@ def test_a_flush_is_not_done_by_a_later_message_that_is_given_up_first(
     collector: Collector, clock: VirtualClock, started: list[Worker]
 ) -> None:
     started.append(worker(collector, clock))
-    go = hold(collector, statuses(503))
+    go = hold(collector, in_turn(503))
     started[0].put(message())
     arrived(collector)
     started[0].put(message())
@@ -527,7 +431,7 @@ def test_hostile_answers_show_up_printable_in_errors(
     collector: Collector, clock: VirtualClock, started: list[Worker]
 ) -> None:
     started.append(worker(collector, clock))
-    collector.answer = statuses(Reply(404, {}, b"\x1b[31mred\x07\r\n line " + b"x" * 100_000))
+    collector.answer = in_turn(Reply(404, {}, b"\x1b[31mred\x07\r\n line " + b"x" * 100_000))
     deliver(started[0], message())
     error = started[0].stats().last_error
     assert error is not None
@@ -540,7 +444,7 @@ def test_a_body_of_no_json_use_is_ignored_in_a_success(
     collector: Collector, clock: VirtualClock, started: list[Worker]
 ) -> None:
     started.append(worker(collector, clock))
-    collector.answer = statuses(Reply(200, {}, gzip.compress(json.dumps([1]).encode())))
+    collector.answer = in_turn(Reply(200, {}, gzip.compress(json.dumps([1]).encode())))
     deliver(started[0], message())
     assert started[0].stats().delivered == 1
     assert started[0].stats().last_error is None

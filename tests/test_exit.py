@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from demo.collector import Call, Collector, Reply
+from faults import in_turn
 from support import WRITE_KEY
 
 PREAMBLE = """
@@ -168,8 +169,7 @@ def test_servers_that_never_answer_delay_the_exit_once(
 
 
 def test_a_last_try_overrules_retry_after(collector: Collector) -> None:
-    answers = [Reply(429, {"Retry-After": "200"})]
-    collector.answer = lambda call: answers.pop() if answers else None
+    collector.answer = in_turn(Reply(429, {"Retry-After": "200"}))
     ended = run(
         collector,
         """
@@ -186,8 +186,7 @@ def test_a_last_try_overrules_retry_after(collector: Collector) -> None:
 
 def test_work_after_the_main_thread_is_not_yet_the_end(collector: Collector) -> None:
     """A thread that is no daemon may go on for hours: its flushes are as any others."""
-    answers = [Reply(429, {"Retry-After": "200"})]
-    collector.answer = lambda call: answers.pop() if answers else None
+    collector.answer = in_turn(Reply(429, {"Retry-After": "200"}))
     ended = run(
         collector,
         """

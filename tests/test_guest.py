@@ -25,6 +25,7 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.transport import Transport
 
 from demo.collector import Collector, Reply
+from faults import in_turn
 from sentry_segment import SegmentIntegration, TrackMessage
 from sentry_segment.log import ProblemLog
 from support import WRITE_KEY, Init, capture
@@ -36,15 +37,11 @@ CREDENTIALS = b64encode(f"{WRITE_KEY}:".encode()).decode()
 
 
 @pytest.fixture
-def segment() -> Iterator[Collector]:
-    """Segment on a port of its own: the SDK keeps requests to Sentry's own host out anyway."""
-    with Collector() as running:
-        yield running
-
-
-@pytest.fixture
 def watched(segment: Collector, init: Init, caplog: pytest.LogCaptureFixture) -> Iterator[Init]:
-    """`init`, with every integration on that records HTTP requests, threads or log lines."""
+    """`init`, with every integration on that records HTTP requests, threads or log lines.
+
+    Segment has a port of its own: the SDK keeps requests to Sentry's host out anyway.
+    """
     caplog.set_level(logging.DEBUG)
 
     def watched(*, segment_options: dict[str, Any] | None = None) -> SegmentIntegration:
@@ -66,12 +63,6 @@ def watched(segment: Collector, init: Init, caplog: pytest.LogCaptureFixture) ->
     segment.answer = None
 
 
-def once(reply: Reply) -> Any:
-    """An `answer` for the collector: this one to the first request, the usual to the others."""
-    replies = [reply]
-    return lambda call: replies.pop() if replies else None
-
-
 def payloads(sentry: Collector, kind: str) -> list[Any]:
     return [payload for item, payload in sentry.items if item == kind]
 
@@ -88,7 +79,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
 def test_the_mirrors_requests_and_log_lines_leave_no_trace_in_sentry(
     collector: Collector, segment: Collector, watched: Init, status: int
 ) -> None:
-    segment.answer = once(Reply(status))
+    segment.answer = in_turn(status)
     integration = watched()
     with sentry_sdk.start_transaction(name="request"):
         capture()
@@ -154,7 +145,7 @@ def test_nothing_that_on_error_does_arrives_in_sentry(
         with sentry_sdk.start_transaction(name="from on_error"):
             httpx.get(f"{segment.url}/application")
 
-    segment.answer = once(Reply(401))
+    segment.answer = in_turn(401)
     integration = watched(segment_options={"on_error": on_error})
     capture()
     assert integration.flush(10.0)
@@ -187,7 +178,7 @@ def test_the_write_key_is_shown_nowhere_even_if_the_server_echoes_it(
 ) -> None:
     errors: list[Exception] = []
     echo = f"the key {WRITE_KEY} in Authorization: Basic {CREDENTIALS}"
-    segment.answer = once(Reply(status, headers={"X-Echo": echo}, body=echo.encode()))
+    segment.answer = in_turn(Reply(status, headers={"X-Echo": echo}, body=echo.encode()))
     integration = watched(segment_options={"on_error": lambda error, _: errors.append(error)})
     capture()
     assert integration.flush(10.0)

@@ -51,6 +51,22 @@ class Call:
     status: int = 0
     """0 as long as the answer is not decided, and where there was none."""
 
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages in the body, be it one alone or a batch."""
+        if not isinstance(self.json, dict):
+            return []
+        batch = self.json.get("batch")
+        return batch if isinstance(batch, list) else [self.json]
+
+    @property
+    def message_ids(self) -> list[str]:
+        return [message["messageId"] for message in self.messages]
+
+
+Takeover = Callable[[socket.socket, threading.Event], None]
+"""Does with a connection what it likes, until it returns, at the latest when the event is set."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -62,6 +78,9 @@ class Reply:
     body: bytes = b'{"success": true}'
     delay: threading.Event | None = None
     """The answer waits until this is set. `Collector.stop` sets it."""
+    takeover: Takeover | None = None
+    """Given the connection instead of an answer, to misbehave on it. The event is set by
+    `Collector.stop`. `status` says merely whether the messages count as accepted."""
 
 
 class Collector:
@@ -180,7 +199,7 @@ class Collector:
     def take_call(self, call: Call) -> Reply:
         """Keep a request to Segment's side, and say how it is answered."""
         reply = (self.answer(call) if self.answer else None) or _usual_reply(call)
-        accepted = list(_messages_in(call.json)) if 200 <= reply.status < 300 else []
+        accepted = call.messages if 200 <= reply.status < 300 else []
         with self._changed:
             self._calls.append(replace(call, status=reply.status))
             self._messages.extend(accepted)
@@ -208,7 +227,7 @@ class Collector:
 
     def _report(self) -> str:
         lines = [
-            f"  Segment: {call.path} with {len(list(_messages_in(call.json)))} messages, "
+            f"  Segment: {call.path} with {len(call.messages)} messages, "
             f"{len(call.body)} bytes, answered {call.status}"
             for call in self.calls
         ]
@@ -226,10 +245,10 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, collector: Collector, port: int) -> None:
         self.collector = collector
+        self.closing = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._delays: list[threading.Event] = []
-        self._closing = False
         super().__init__((HOST, port), _Handler)
 
     def server_bind(self) -> None:
@@ -257,13 +276,13 @@ class _Server(ThreadingHTTPServer):
     def wait(self, delay: threading.Event) -> bool:
         """Wait for the event; `False` where the server closed meanwhile."""
         with self._lock:
-            if self._closing:
+            if self.closing.is_set():
                 return False
             self._delays.append(delay)
         delay.wait()
         with self._lock:
             self._delays.remove(delay)
-            return not self._closing
+            return not self.closing.is_set()
 
     def close_all(self) -> None:
         """End what `shutdown` leaves: the port, the connections and their threads.
@@ -274,7 +293,7 @@ class _Server(ThreadingHTTPServer):
         _shut(self.socket)
         self.server_close()
         with self._lock:
-            self._closing = True
+            self.closing.set()
             delays = list(self._delays)
         for delay in delays:
             delay.set()
@@ -323,13 +342,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply) -> None:
         open_still = reply.delay is None or self.server.wait(reply.delay)
+        if open_still and reply.takeover is not None:
+            self.close_connection = True
+            reply.takeover(self.connection, self.server.closing)
+            return
         if not open_still or reply.status == 0:
             self.close_connection = True
             return
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        if reply.status == HTTPStatus.NO_CONTENT:
+        if reply.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):  # have no body
             self.end_headers()
             return
         self.send_header("Content-Type", "application/json")
@@ -345,12 +368,6 @@ def _usual_reply(call: Call) -> Reply:
     if not isinstance(call.json, dict):
         return Reply(400, body=b'{"success": false, "message": "malformed JSON"}')
     return Reply()
-
-
-def _messages_in(body: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(body, dict):
-        batch = body.get("batch")
-        yield from batch if isinstance(batch, list) else [body]
 
 
 def _items_in(envelope: bytes) -> Iterator[tuple[str, Any]]:
