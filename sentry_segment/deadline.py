@@ -8,6 +8,10 @@ from typing import Any
 
 import httpx
 
+# Bytes written under one limit: within a write httpcore's own begins anew whenever the server has
+# taken something. As long as a TLS record, so that none is split for it.
+_PIECE = 16_384
+
 
 class Deadline:
     """Holds the one connection of a client to a point in time, set anew for each exchange.
@@ -56,7 +60,8 @@ class Deadline:
             return data
 
         def write_in_time(buffer: bytes, timeout: float | None = None) -> None:
-            write(buffer, self._remaining(timeout))
+            for start in range(0, len(buffer), _PIECE):
+                write(buffer[start : start + _PIECE], self._remaining(timeout))
 
         def start_tls_in_time(
             ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None

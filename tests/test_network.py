@@ -443,7 +443,6 @@ def test_the_limit_of_time_holds_within_tls(
     assert integration.stats.retries >= 1
 
 
-@pytest.mark.xfail(reason="the limit of time begins anew with each part that a server takes")
 def test_the_limit_of_time_holds_where_a_server_is_slow_to_read(
     segment: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
