@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sentry_segment.encoding import EncodingError, encode, fits
-from sentry_segment.log import ProblemLog
+from sentry_segment.log import ProblemLog, describe
 from sentry_segment.message import TrackMessage
 from sentry_segment.queue import MessageQueue
 from sentry_segment.spool import LEASE, Row, Spool, SpoolError, SpoolLostError
@@ -61,10 +62,14 @@ class Backlog:
         self._encoded: deque[Encoded] = deque()  # taken from the queue, older than what is in it
         self._settled = 0
         self._recovered = 0
-        # How many messages of which writers this process has to send, its own and others'.
-        self._held: dict[int | None, int] = {}
+        # Numbers of messages by writer: those in the spool that this process has to send, its own
+        # and others'; of these, those that are handed out; and those that were handed out when
+        # the writer was lost.
+        self._held: dict[int, int] = {}
+        self._handed_out: Counter[int] = Counter()
+        self._adrift: Counter[int] = Counter()
         self._own: int | None = None  # the writer that the own messages are added under
-        self._own_handed_out = 0
+        self._owned: set[int] = set()  # it, and those before it
         self._undeleted: set[int] = set()  # settled, but the spool could not be told
         self._spool_again_at = -math.inf
         self._tend_at = -math.inf
@@ -80,6 +85,11 @@ class Backlog:
     def is_empty(self) -> bool:
         """Whether there is nothing to hand out."""
         return not (self._encoded or self._queue.waiting or self._readable())
+
+    @property
+    def has_duties(self) -> bool:
+        """Whether the spool has yet to be told of something that is settled."""
+        return bool(self._undeleted)
 
     @property
     def accepted(self) -> int:
@@ -104,7 +114,7 @@ class Backlog:
     @property
     def in_spool(self) -> int:
         """Messages in the spool that this process is going to send."""
-        return sum(list(self._held.values()))
+        return sum(list(self._held.values())) + sum(list(self._adrift.values()))
 
     def tend_at(self) -> float:
         """The time at which `tend` is to be called again."""
@@ -117,9 +127,7 @@ class Backlog:
         if self._spool is None or self._is_left or self._now() < self._spool_again_at:
             return
         try:
-            if self._undeleted:
-                self._spool.delete(self._undeleted)
-                self._undeleted.clear()
+            self._delete_settled(self._spool)
             if self._now() >= self._tend_at:
                 self._tend_at = self._now() + _TEND_INTERVAL
                 self._tend_leases(self._spool)
@@ -136,7 +144,7 @@ class Backlog:
             try:
                 rows = self._spool.read(self._writers(), without=self._undeleted)
                 if rows:
-                    self._own_handed_out = sum(row.writer == self._own for row in rows)
+                    self._handed_out = Counter(row.writer for row in rows)
                     return [Encoded(row.body, row=row) for row in rows]
                 with self._counters.lock:
                     self._lose(list(self._held))  # somebody has removed them
@@ -160,23 +168,26 @@ class Backlog:
 
     def settle(self, batch: Sequence[Encoded]) -> None:
         """Count messages as settled. To be called with the lock of the counters held."""
-        in_memory = own = 0
         for each in batch:
             if each.row is None:
-                in_memory += 1
-            elif self._held.get(each.row.writer, 0) > 0:  # it was not taken over meanwhile
-                self._held[each.row.writer] -= 1
-                own += each.row.writer == self._own
-        self._own_handed_out -= own
-        self._queue.let_go(in_memory)
-        self._settled += in_memory + own
+                self._queue.let_go(1)
+                self._settled += 1
+                continue
+            writer = each.row.writer
+            if self._adrift[writer]:
+                self._adrift[writer] -= 1
+            else:
+                self._held[writer] -= 1
+                self._handed_out[writer] -= 1
+            self._settled += writer in self._owned
 
     def leave(self) -> None:
         """Leave what is in the spool to the next process, at once: this one ends."""
         self._is_left = True
-        if self._spool is None or not (self._held or self._own):
+        if self._spool is None or not (self._held or self._undeleted):
             return
         try:
+            self._delete_settled(self._spool)
             self._spool.release()
             self._spool.disconnect()
         except SpoolError as error:
@@ -193,20 +204,32 @@ class Backlog:
         return found
 
     def close(self) -> None:
-        """Nothing is left to do: close the spool's file until something is."""
-        if self._spool is not None:
-            self._spool.close()
+        """Close the spool's file. The next use opens it again."""
+        if self._spool is None:
+            return
+        if any(self._held.values()) or self._undeleted:
+            self._spool.disconnect()
+            return
+        with self._counters.lock:
+            self._held.clear()
+            self._own = None
+        self._spool.close()
 
     # The spool
 
     def _writers(self) -> list[int]:
-        return [w for w, messages in self._held.items() if messages and w is not None]
+        return [writer for writer, messages in self._held.items() if messages]
 
     def _spool_works(self) -> bool:
         return self._spool is not None and not self._is_left and self._now() >= self._spool_again_at
 
     def _readable(self) -> bool:
         return self._spool_works() and any(self._held.values())
+
+    def _delete_settled(self, spool: Spool) -> None:
+        if self._undeleted:
+            spool.delete(self._undeleted)
+            self._undeleted.clear()
 
     def _write(self, spool: Spool) -> None:
         """Move what waits in memory now to the spool."""
@@ -216,13 +239,14 @@ class Backlog:
             if not chunk:
                 return
             added = spool.add([each.body for each in chunk])
+            writer = spool.writer
+            assert writer is not None  # since the call of `add`
             with self._counters.lock:
                 self._encoded = deque(each for each in self._encoded if each.error is not None)
                 self._queue.let_go(len(chunk))
-                if spool.writer is not None and spool.writer != self._own:
-                    self._lose({self._own})
-                    self._own = spool.writer
-                self._held[self._own] = self._held.get(self._own, 0) + added
+                if writer != self._own:
+                    self._begin_writer(writer)
+                self._held[writer] += added
                 dropped = len(chunk) - added
                 self._settled += dropped
                 self._counters.drop("queue_overflow", dropped)
@@ -241,25 +265,38 @@ class Backlog:
                 self._held[writer] = messages
                 self._recovered += messages
 
-    def _lose(self, writers: Collection[int | None]) -> int:
-        """Messages that are no longer for this process to send: how many of its own."""
+    def _begin_writer(self, writer: int) -> None:
+        if self._own is not None:
+            self._lose([self._own])
+        self._own = writer
+        self._owned.add(writer)
+        self._held[writer] = 0
+
+    def _lose(self, writers: Collection[int]) -> int:
+        """Messages are no longer for this process to send, but for those on their way.
+
+        Returns how many of them were its own. To be called with the lock of the counters held.
+        """
         own = 0
         for writer in writers:
-            messages = self._held.pop(writer, 0)
-            if writer == self._own:
-                own, self._own = messages, None
+            on_their_way = self._handed_out.pop(writer, 0)
+            self._adrift[writer] += on_their_way
+            messages = self._held.pop(writer, 0) - on_their_way
+            if writer in self._owned:
                 self._settled += messages
+                own += messages
             else:
                 self._recovered -= messages
+            if writer == self._own:
+                self._own = None
         return own
 
     def _failed(self, error: SpoolError) -> None:
         if isinstance(error, SpoolLostError):
             with self._counters.lock:
-                # Those that are on their way may still arrive.
-                lost = self._lose(list(self._held)) - self._own_handed_out
-                self._counters.drop("network_error", max(0, lost))
+                self._counters.drop("network_error", self._lose(list(self._held)))
             self._undeleted.clear()
+            self._tend_at = -math.inf  # a new file can be begun at once
             self._log.warn("spool lost", str(error))
             return
         self._spool_again_at = self._tend_at = self._now() + _SPOOL_RETRY
@@ -278,6 +315,13 @@ class Backlog:
                 self._encoded.append(Encoded(encode(message), given=message))
             except EncodingError as error:
                 self._encoded.append(Encoded(error=error, given=message))
+            except BaseException as error:
+                # The message's own objects may raise anything, and must not end the thread. In
+                # the main thread it may be a signal handler's: there it travels on.
+                failed = EncodingError(f"the message has no JSON form: {describe(error)}")
+                self._encoded.append(Encoded(error=failed, given=message))
+                if threading.current_thread() is threading.main_thread():
+                    raise
 
     def _take_from_memory(self) -> list[Encoded]:
         batch: list[Encoded] = []

@@ -38,6 +38,8 @@ def encode(message: TrackMessage) -> bytes:
     """
     try:
         body = _dump(message)
+        if body == b"{}":
+            raise EncodingError("the message is empty")
         return body if len(body) <= MAX_MESSAGE_BYTES else _dump_cut(message, len(body))
     except EncodingError:
         raise

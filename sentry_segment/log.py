@@ -14,10 +14,11 @@ INTERVAL = 60.0  # seconds
 
 def describe(error: BaseException) -> str:
     """`"ValueError: its text"`, for an error of any kind, even one that can't be printed."""
-    name = type(error).__name__
+    name = "an error"
     try:
+        name = str(type(error).__name__)
         return f"{name}: {error}"
-    except Exception:  # noqa: BLE001 - the application's own __str__
+    except BaseException:  # noqa: BLE001 - the application's own __str__, or metaclass
         return name
 
 

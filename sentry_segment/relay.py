@@ -63,11 +63,16 @@ _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ftp": 21}
 _HOST_FORBIDDEN = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
 
 
+def exact(value: object) -> object:
+    """The characters alone of a text of a subclass, which may hold on to whatever it likes."""
+    return str.__str__(value) if isinstance(value, str) and type(value) is not str else value
+
+
 def text(value: object) -> str | None:
     """Text, or a number or truth value as Relay writes it; `None` for anything else."""
+    value = exact(value)
     if isinstance(value, str):
-        # A subclass may hold on to whatever it likes: keep the characters alone.
-        return value if type(value) is str else str.__str__(value)
+        return value
     if isinstance(value, bool):
         return "True" if value else "False"
     if isinstance(value, int):
@@ -82,6 +87,7 @@ def text(value: object) -> str | None:
 
 def event_id(value: object) -> str:
     """The event id as 32 lower-case hexadecimal digits; a new one where there is none."""
+    value = exact(value)
     if isinstance(value, str):
         if _EVENT_ID.fullmatch(value):
             return value
@@ -94,6 +100,7 @@ def event_id(value: object) -> str:
 
 def timestamp(value: object) -> str:
     """ISO 8601 in UTC with microseconds and `Z`; the present time where it can't be read."""
+    value = exact(value)
     if isinstance(value, str) and _UTC_TIMESTAMP.fullmatch(value) and _is_date(value):
         return value
     moment = _moment(value) or datetime.now(timezone.utc)
@@ -181,10 +188,10 @@ def exception_type(value: object) -> str:
     """The type of one exception value, as given or from a value such as `"TypeError: ..."`."""
     if not isinstance(value, dict):
         return ""
-    given = value.get("type")
+    given = exact(value.get("type"))
     if isinstance(given, str) and given:
         return given
-    shown = value.get("value")
+    shown = exact(value.get("value"))
     if isinstance(shown, str) and (match := _TYPE_IN_VALUE.fullmatch(shown)):
         return match[1]
     return ""
@@ -192,7 +199,7 @@ def exception_type(value: object) -> str:
 
 def ip_address(*candidates: object) -> str | None:
     """The first candidate that is an IP address."""
-    for candidate in candidates:
+    for candidate in map(exact, candidates):
         if isinstance(candidate, str) and (_IPV4.fullmatch(candidate) or _is_ipv6(candidate)):
             return candidate
     return None
@@ -219,6 +226,7 @@ def has_request(value: object) -> bool:
 
 def method(value: object) -> str:
     """The HTTP method in upper case."""
+    value = exact(value)
     # isascii: upper() makes ASCII of some other letters.
     if isinstance(value, str) and value.isascii() and _METHOD.fullmatch(value.upper()):
         return value.upper()
@@ -241,6 +249,7 @@ def header(headers: object, name: str) -> str:
 
 def query(query_string: object, url: object) -> str:
     """The query string as text without a leading `?`, else the URL's."""
+    query_string, url = exact(query_string), exact(url)
     if isinstance(query_string, str):
         return query_string.removeprefix("?")
     if isinstance(query_string, (dict, list)):
@@ -278,6 +287,7 @@ def _pairs(value: object) -> Iterator[tuple[str, object]]:
 
 def url(value: object) -> str:
     """The URL without query and fragment, in the form that the URL standard gives it."""
+    value = exact(value)
     if not isinstance(value, str):
         return ""
     plain = value.partition("#")[0].partition("?")[0]

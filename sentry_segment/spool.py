@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import sqlite3
 import stat
 import struct
@@ -25,8 +26,8 @@ APPLICATION_ID = 0x53656753  # "SegS": tells our files from other applications' 
 SCHEMA = 1
 # Who wrote which messages, and who is to send them. To take over what another process has left is
 # to take over its writer: one row, however many messages there are. Ids are never used twice
-# (AUTOINCREMENT), so that a process that was stopped for a while deletes nobody else's message
-# when it goes on.
+# (AUTOINCREMENT), not even where a file was lost and begun anew (they begin at random): so a
+# process deletes nobody else's message, if it was stopped for a while, or has one on its way.
 _TABLES = """
 CREATE TABLE writers (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -213,7 +214,8 @@ class Spool:
 
     def _give_back_pages(self, db: sqlite3.Connection) -> None:
         if _pragma(db, "freelist_count") > _VACUUM_PAGES:
-            db.execute("PRAGMA incremental_vacuum").fetchall()
+            # As a script: before Python 3.12 other calls take one step of it, and free one page.
+            db.executescript("PRAGMA incremental_vacuum")
 
     # The connection
 
@@ -338,7 +340,10 @@ class _FormatError(sqlite3.OperationalError):
 
 def _prepare(db: sqlite3.Connection) -> None:
     """Check what kind of file it is, and make it a spool where it is empty."""
-    if not _has_format(db):
+    db.execute("BEGIN")  # or another process may begin the file during the look at it
+    is_new = not _has_format(db)
+    db.execute("COMMIT")
+    if is_new:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts before the first page is written
     if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise _FormatError(
@@ -350,6 +355,9 @@ def _prepare(db: sqlite3.Connection) -> None:
     if not _has_format(db):
         for statement in _TABLES.split(";"):
             db.execute(statement)
+        for table in ("writers", "messages"):
+            first = random.getrandbits(48)
+            db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, first))
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA}")
     db.execute("COMMIT")

@@ -353,7 +353,7 @@ class Worker:
         with self._lock:
             if self._users > 0 or not self._delivery.is_idle or self._flushes:
                 return False
-            if self._stay_until > self._clock.now():
+            if self._backlog.has_duties or self._stay_until > self._clock.now():
                 return False
             self._thread = None
             return True

@@ -14,6 +14,16 @@ WRITE_KEY = "wk_0123456789_abcdef"
 Init = Callable[..., SegmentIntegration]
 
 
+class _Nameless(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise NamelessError
+
+
+class NamelessError(Exception, metaclass=_Nameless):
+    """An error whose class can't even be named."""
+
+
 def capture(error: Exception | None = None, user: Any = None, **user_fields: Any) -> str:
     """Capture an error, raised for real, of the user with these fields; returns its event id.
 

@@ -22,7 +22,7 @@ from demo.collector import Call, Collector, Reply
 from faults import arrived, hold, in_turn, pile_up
 from sentry_segment import TrackMessage, __version__
 from sentry_segment.worker import Worker
-from support import WRITE_KEY, Init, capture
+from support import WRITE_KEY, Init, NamelessError, capture
 from virtual import VirtualClock, message, worker
 
 
@@ -169,7 +169,9 @@ def test_batches_stay_within_their_limits(
 # What is given up
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+@pytest.mark.parametrize(
+    "kind", [RuntimeError, SystemExit, NamelessError], ids=["Exception", "SystemExit", "nameless"]
+)
 def test_an_exception_in_on_error_is_harmless(
     kind: type[BaseException],
     collector: Collector,
@@ -185,7 +187,8 @@ def test_an_exception_in_on_error_is_harmless(
     deliver(started[0], message())
     deliver(started[0], message())
     assert len(collector.messages) == 1
-    assert f"on_error raised {kind.__name__}: a fault in the hook" in caplog.text
+    named = "an error" if kind is NamelessError else f"{kind.__name__}: a fault in the hook"
+    assert f"on_error raised {named}" in caplog.text
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -208,13 +211,38 @@ def test_a_refused_write_key_is_one_clear_line_and_later_messages_are_tried(
     assert len(collector.messages) == 1
 
 
+class Raising(dict[str, Any]):
+    """A part of a message that raises whatever it is told, when somebody looks into it."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        super().__init__(key="value")
+        self.error = error
+
+    def items(self) -> Any:
+        raise self.error
+
+
+class Empty(dict[str, Any]):
+    def __bool__(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda message: {**message, "properties": {"object": object()}},
+        lambda message: {**message, "properties": Raising(SystemExit)},
+        lambda message: {**message, "properties": Raising(NamelessError)},
+        lambda message: Empty(),
+    ],
+    ids=["object", "SystemExit", "NamelessError", "empty"],
+)
 def test_a_message_without_a_json_form_is_lost_alone(
-    collector: Collector, init: Init, caplog: pytest.LogCaptureFixture
+    spoilt: Any, collector: Collector, init: Init, caplog: pytest.LogCaptureFixture
 ) -> None:
     def spoil(message: TrackMessage, event: Any) -> TrackMessage:
-        if event["user"]["id"] == "spoil":
-            message["properties"]["object"] = object()
-        return message
+        made: TrackMessage = spoilt(message) if event["user"]["id"] == "spoil" else message
+        return made
 
     given_up: list[TrackMessage] = []
     integration = init(
@@ -226,9 +254,9 @@ def test_a_message_without_a_json_form_is_lost_alone(
     pile_up(collector, *[partial(capture, id=user) for user in ("u1", "u2", "spoil", "u3")])
     assert integration.flush(10.0)
     assert [each["userId"] for each in collector.messages] == ["u1", "u2", "u3"]
-    assert [each["userId"] for each in given_up] == ["spoil"]
+    assert [each.get("userId", "spoil") for each in given_up] == ["spoil"]
     assert integration.stats.dropped["internal_sdk_error"] == 1
-    assert "no JSON form" in caplog.text
+    assert "A message can't be sent and was dropped" in caplog.text
 
 
 def test_an_outage_of_any_length_loses_nothing(

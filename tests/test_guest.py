@@ -28,7 +28,7 @@ from demo.collector import Collector, Reply
 from faults import in_turn
 from sentry_segment import SegmentIntegration, TrackMessage
 from sentry_segment.log import ProblemLog
-from support import WRITE_KEY, Init, capture
+from support import WRITE_KEY, Init, NamelessError, capture
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -433,10 +433,20 @@ class _UnprintableError(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [LookupError("no such user"), _UnprintableError()], ids=["plain", "unprintable"]
+    ("error", "named"),
+    [
+        (LookupError("no such user"), "LookupError: no such user"),
+        (_UnprintableError(), "_UnprintableError"),
+        (NamelessError(), "an error"),
+    ],
+    ids=["plain", "unprintable", "nameless"],
 )
 def test_a_message_is_dropped_if_before_track_raises(
-    collector: Collector, init: Init, caplog: pytest.LogCaptureFixture, error: Exception
+    collector: Collector,
+    init: Init,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    named: str,
 ) -> None:
     def fail(message: TrackMessage, event: dict[str, Any]) -> TrackMessage:
         raise error
@@ -447,7 +457,7 @@ def test_a_message_is_dropped_if_before_track_raises(
     assert len(collector.events) == 1
     assert not collector.calls
     assert integration.stats.dropped["before_track"] == 1
-    assert f"before_track raised {type(error).__name__}" in logged(caplog)
+    assert f"before_track raised {named}" in logged(caplog)
 
 
 def test_nothing_that_before_track_does_to_the_event_reaches_sentry(

@@ -301,13 +301,17 @@ def test_a_message_shares_no_container_with_its_event() -> None:
 
     event = {
         **EVENT,
-        "user": {"id": Name("u1"), "ip_address": "203.0.113.7"},
+        "event_id": Name(EVENT_ID),
+        "timestamp": Name("2024-02-03T04:05:06.789012Z"),
+        "exception": {"values": [{"type": Name("KeyError")}]},
+        "user": {"id": Name("u1"), "ip_address": Name("203.0.113.7")},
         "tags": {"environment": Name("production")},
         "transaction": "/checkout",
         "request": {
-            "url": "/cart",
+            "url": Name("/cart"),
+            "method": Name("GET"),
             "query_string": [["a", ["b"]]],
-            "headers": [["Referer", "x"], ["User-Agent", ["y"]]],
+            "headers": [["Referer", Name("x")], ["User-Agent", ["y"]]],
             "env": {"REMOTE_ADDR": "203.0.113.7"},
         },
     }
