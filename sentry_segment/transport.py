@@ -11,7 +11,8 @@ from weakref import finalize
 import sentry_sdk.transport
 import sentry_sdk.utils
 
-from sentry_segment.worker import Flush, Worker
+from sentry_segment.flushes import Flush
+from sentry_segment.worker import Worker
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope

@@ -6,20 +6,18 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
-from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import Protocol
+from queue import SimpleQueue
 from weakref import WeakSet
 
 from sentry_segment.api import SegmentApi
 from sentry_segment.backlog import Backlog
+from sentry_segment.clock import Clock, SystemClock
 from sentry_segment.delivery import Delivery
 from sentry_segment.exchange import in_own_thread
+from sentry_segment.flushes import Flush, Flushes
 from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import TrackMessage
 from sentry_segment.network import NetworkOptions
@@ -33,40 +31,6 @@ from sentry_segment.verdict import Verdict
 
 MAX_FLUSH = 1e6  # seconds; some of Python's waits take no more
 _SPOOL_AT_EXIT = 1.0  # seconds for what is still in memory, where another process locks the spool
-
-
-class Clock(Protocol):
-    """Time as the worker sees it."""
-
-    def now(self) -> float:
-        """Seconds of a monotonic clock."""
-
-    def wait(self, wake: SimpleQueue[None], seconds: float | None) -> None:
-        """Wait until something is in `wake`, and take it, or until the seconds are over."""
-
-
-class SystemClock:
-    """The real time."""
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def wait(self, wake: SimpleQueue[None], seconds: float | None) -> None:
-        try:
-            wake.get(timeout=seconds)
-        except Empty:
-            pass
-
-
-@dataclass(frozen=True)
-class Flush:
-    """Somebody waiting until the first `goal` messages are settled."""
-
-    goal: int
-    begun: float
-    deadline: float
-    last_try: bool = False
-    done: Future[bool] = field(default_factory=Future)
 
 
 class Worker:
@@ -103,8 +67,7 @@ class Worker:
         self._wake: SimpleQueue[None] = SimpleQueue()
         # Whether the thread is going to look at the queue without being woken.
         self._is_awake = False
-        self._flushes: deque[Flush] = deque()  # handed to the thread
-        self._waiting: list[Flush] = []  # the thread's own
+        self._flushes = Flushes()
         self._counters = Counters()
         self._reported_lost = 0
         self._stay_until = 0.0
@@ -182,9 +145,7 @@ class Worker:
             return None
         now = self._clock.now()
         flush = Flush(self._backlog.accepted, now, now + timeout, last_try)
-        # So that nobody who gives up waiting can cancel what the thread is about to set.
-        flush.done.set_running_or_notify_cancel()
-        self._flushes.append(flush)
+        self._flushes.add(flush)
         self._wake.put(None)
         self._ensure_thread()
         return flush
@@ -351,7 +312,7 @@ class Worker:
     def _leave(self) -> bool:
         """End the thread, where nobody uses the worker any more and nothing is left to do."""
         with self._lock:
-            if self._users > 0 or not self._delivery.is_idle or self._flushes:
+            if self._users > 0 or not self._delivery.is_idle or self._flushes.has_new:
                 return False
             if self._backlog.has_duties or self._stay_until > self._clock.now():
                 return False
@@ -360,19 +321,11 @@ class Worker:
 
     def _attend_flushes(self) -> None:
         """Take the new flushes, hurry for them, and end those that are done or hopeless."""
-        while self._flushes:
-            flush = self._flushes.popleft()
+        while (flush := self._flushes.take()) is not None:
             self._delivery.hurry(overrule=flush.last_try)
-            self._waiting.append(flush)
-        if not self._waiting:
-            return
-        now, ordered_until = self._clock.now(), self._delivery.ordered_until()
-        for flush in list(self._waiting):
-            is_done = self._backlog.settled >= flush.goal
-            # Nothing will be sent before its deadline: do not keep anybody waiting for it.
-            if is_done or flush.deadline < max(now, ordered_until):
-                self._waiting.remove(flush)
-                flush.done.set_result(is_done)
+        # Where nothing will be sent before its deadline, nobody is kept waiting for it.
+        hopeless_before = max(self._clock.now(), self._delivery.ordered_until())
+        self._flushes.end(self._backlog.settled, hopeless_before)
 
     # Fork and exit
 

@@ -18,9 +18,10 @@ import sentry_sdk
 import virtual
 from demo.collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration, TrackMessage
+from sentry_segment.clock import SystemClock
 from sentry_segment.log import ProblemLog
 from sentry_segment.network import NetworkOptions
-from sentry_segment.worker import SystemClock, Worker
+from sentry_segment.worker import Worker
 from support import WRITE_KEY, Init, capture
 
 

@@ -36,7 +36,7 @@ import sentry_segment.backlog
 import sentry_segment.spool
 from demo.collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
-from sentry_segment.spool import Spool
+from sentry_segment.spool import Spool, SpoolError
 
 WRITE_KEY = "wk_0123456789_trial"
 LEASE = 2.0  # seconds: so that even a short trial sees leases lapse
@@ -121,7 +121,7 @@ def work(host: str, spool: str, notes: str, seed: int) -> None:
     sentry_segment.spool.LEASE = LEASE
     sentry_segment.backlog._TEND_INTERVAL = LEASE / 3
     if notes:
-        note_commits(os.open(f"{notes}.spooled", os.O_CREAT | os.O_APPEND | os.O_WRONLY))
+        note_commits(note(notes, "spooled"), note(notes, "failed"))
     segment = SegmentIntegration(WRITE_KEY, host=host, spool=spool, timeout=1.0)
     sentry_sdk.init(
         dsn="https://public@sentry.example.com/1",
@@ -132,7 +132,7 @@ def work(host: str, spool: str, notes: str, seed: int) -> None:
     if not notes:
         sys.stdin.read()
         return
-    captured = os.open(f"{notes}.captured", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    captured = note(notes, "captured")
     # A handler that raises SystemExit is not enough here: Sentry's serializer swallows it at times.
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
@@ -147,12 +147,20 @@ def work(host: str, spool: str, notes: str, seed: int) -> None:
         time.sleep(choice.uniform(0.0, 0.1))
 
 
-def note_commits(file: int) -> None:
-    """Have every message noted once it is committed to the spool."""
+def note(notes: str, kind: str) -> int:
+    return os.open(f"{notes}.{kind}", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+
+def note_commits(file: int, failed: int) -> None:
+    """Have every message noted once it is committed to the spool, and every failure of that."""
     add = Spool.add
 
     def add_and_note(self: Spool, bodies: Sequence[bytes]) -> int:
-        added = add(self, bodies)
+        try:
+            added = add(self, bodies)
+        except SpoolError as error:
+            os.write(failed, f"{error}\n".encode())
+            raise
         ids = (json.loads(body)["messageId"] for body in bodies[:added])
         os.write(file, "".join(f"{event_id}\n" for event_id in ids).encode())
         return added
@@ -175,6 +183,7 @@ class Report:
     spooled: int = 0
     delivered: int = 0
     repeated: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
     lost_before_spooled: int = 0
     lost: int = 0
     left_in_spool: int = 0
@@ -201,6 +210,7 @@ class Report:
                 f"lost                 {self.lost:>9,}   of the spooled",
                 f"left in the spool    {self.left_in_spool:>9,}",
                 f"the file's integrity {self.integrity:>9}",
+                f"failed commits       {self.failures.total():>9,}   {dict(self.failures) or ''}",
             )
         )
 
@@ -309,6 +319,8 @@ def fill(report: Report, folder: str, spool: str, collector: MoodyCollector) -> 
     report.lost_before_spooled = len(captured - spooled - arrived)
     report.lost = len(spooled - arrived)
     report.left_in_spool = messages_in(spool)
+    for path in Path(folder).glob("*.failed"):
+        report.failures.update(path.read_text().replace(folder, "").splitlines())
     report.moods = dict(collector.moods)
     with closing(sqlite3.connect(spool)) as db:
         report.integrity = db.execute("PRAGMA integrity_check").fetchone()[0]
