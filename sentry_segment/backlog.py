@@ -13,7 +13,8 @@ from sentry_segment.encoding import EncodingError, encode, fits
 from sentry_segment.log import ProblemLog, describe
 from sentry_segment.message import TrackMessage
 from sentry_segment.queue import MessageQueue
-from sentry_segment.spool import LEASE, Row, Spool, SpoolError, SpoolLostError
+from sentry_segment.spool import LEASE, Row, Spool
+from sentry_segment.spool_file import SpoolError, SpoolLostError
 from sentry_segment.stats import Counters
 
 _CHUNK = 500  # messages written to the spool in one transaction

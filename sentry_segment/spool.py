@@ -4,71 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import sqlite3
-import stat
-import struct
-import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 from sentry_segment.encoding import fits
-from sentry_segment.log import describe
+from sentry_segment.spool_file import SpoolFile, pragma
 
 LEASE = 30.0
 """Seconds for which a process that holds messages need not say that it is still there."""
 
-APPLICATION_ID = 0x53656753  # "SegS": tells our files from other applications' databases
-SCHEMA = 1
-# Who wrote which messages, and who is to send them. To take over what another process has left is
-# to take over its writer: one row, however many messages there are. Ids are never used twice
-# (AUTOINCREMENT), not even where a file was lost and begun anew (they begin at random): so a
-# process deletes nobody else's message, if it was stopped for a while, or has one on its way.
-_TABLES = """
-CREATE TABLE writers (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    write_key TEXT NOT NULL,
-    holder TEXT,
-    expires REAL NOT NULL
-);
-CREATE TABLE messages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    writer INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE INDEX messages_of_writer ON messages (writer, id);
-"""
 # A lease that runs for longer than one can was given before the clock was put back.
 _LAPSED = "(holder IS NULL OR expires <= :now OR expires > :now + :lease + 1)"
 
-_NO_CHECKPOINT_ON_CLOSE: Any = getattr(sqlite3, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE", None)
-_BUSY_TIMEOUT = 1.0  # seconds to wait for other processes' transactions, of milliseconds each
 _SPARE_PAGES = 8  # what an insert may need besides the message: the index and inner pages
 _VACUUM_PAGES = 256  # so many free pages, about 1 MB, are given back
-
-# SQLite takes a file's locks for the process and keeps a list of them in its memory. A child that
-# has inherited an open connection believes to hold its parent's locks, whatever it opens itself,
-# and in the end destroys the file (https://www.sqlite.org/howtocorrupt.html, section 2.6). So no
-# connection is open while the process forks: this lock is held over every use of one.
-_lock = threading.RLock()
-_connected: set[Spool] = set()
-_inherited: list[object] = []  # connections, by a fork that called no hook before
-_abandoned: list[object] = []  # connections that can't be closed without harm
-
-
-class SpoolError(Exception):
-    """The spool can't be used now. The text says why, and what to do."""
-
-
-class SpoolLostError(SpoolError):
-    """The file is gone: somebody has removed it, or it was damaged and has been set aside.
-
-    What was in it is not sent. The next use begins a new file.
-    """
 
 
 @dataclass(frozen=True)
@@ -97,17 +50,16 @@ class Spool:
         self.path = path
         self.writer: int | None = None
         """Under which messages are added, since the first one."""
+        self._file = SpoolFile(path)
         self._max_bytes = max_bytes
         # Not the key itself: the file is to be of no use to whoever reads it.
         self._write_key = hashlib.sha256(write_key.encode("utf-8", "replace")).hexdigest()
         self._now = now
         self._holder = uuid.uuid4().hex
-        self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # device and inode of what is open
 
     def add(self, bodies: Sequence[bytes]) -> int:
         """Append messages; returns how many of them, from the first on, had room in the file."""
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             self._renew_or_begin_writer(db)
             for added, body in enumerate(bodies):
                 if self._used_bytes(db) + len(body) > self._max_bytes:
@@ -119,7 +71,7 @@ class Spool:
         """The oldest messages of these writers that fit into one batch, but for some by id."""
         rows: list[Row] = []
         size = 0
-        with self._use() as db:
+        with self._file.use() as db:
             for writer in sorted(writers):
                 query = "SELECT id, body FROM messages WHERE writer = ? ORDER BY id"
                 with closing(db.execute(query, (writer,))) as cursor:
@@ -134,7 +86,7 @@ class Spool:
 
     def delete(self, ids: Collection[int]) -> None:
         """Remove messages, whoever holds them by now."""
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             db.executemany("DELETE FROM messages WHERE id = ?", [(number,) for number in ids])
 
     def tend(self, writers: Collection[int]) -> tuple[dict[int, int], set[int]]:
@@ -143,13 +95,13 @@ class Spool:
         Returns the number of messages of each writer that was claimed, and those of `writers` that
         another process has claimed meanwhile.
         """
-        with self._use() as db:
+        with self._file.use() as db:
             parameters = {"now": self._now(), "key": self._write_key, "lease": LEASE}
             lapsed = f"SELECT id FROM writers WHERE write_key = :key AND {_LAPSED}"
             if not writers and db.execute(lapsed, parameters).fetchone() is None:
                 self._give_back_pages(db)
                 return {}, set()
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             lost = {writer for writer in writers if not self._renew(db, writer)}
             claimed = {}
             for (writer,) in db.execute(lapsed, parameters).fetchall():
@@ -165,32 +117,26 @@ class Spool:
 
     def release(self) -> None:
         """Leave what this worker holds to the others, at once."""
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             db.execute("UPDATE writers SET holder = NULL WHERE holder = ?", (self._holder,))
 
     def has_messages(self) -> bool:
         """Whether there are messages for the write key, whoever holds them. Creates no file."""
         if not os.path.exists(self.path):
             return False
-        with self._use() as db:
+        with self._file.use() as db:
             query = "SELECT EXISTS (SELECT 1 FROM messages JOIN writers ON writers.id = writer"
             found = db.execute(query + " WHERE write_key = ?)", (self._write_key,)).fetchone()[0]
         return bool(found)
 
-    def close(self) -> None:
-        """Close the file, where this worker holds nothing in it. The next use opens it again."""
-        with _lock:
-            self.disconnect()
-            self.writer = None
-
     def disconnect(self) -> None:
-        """Close the connection. The next use opens another."""
-        with _lock:
-            connection, self._connection = self._connection, None
-            _connected.discard(self)
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
+        """Close the file. The next use opens it again."""
+        self._file.disconnect()
+
+    def close(self) -> None:
+        """Close the file, where this worker holds nothing in it. The next use begins anew."""
+        self._file.forget()
+        self.writer = None
 
     # The writers
 
@@ -209,224 +155,10 @@ class Spool:
     # Room
 
     def _used_bytes(self, db: sqlite3.Connection) -> int:
-        pages = _pragma(db, "page_count") - _pragma(db, "freelist_count") + _SPARE_PAGES
-        return pages * _pragma(db, "page_size")
+        pages = pragma(db, "page_count") - pragma(db, "freelist_count") + _SPARE_PAGES
+        return pages * pragma(db, "page_size")
 
     def _give_back_pages(self, db: sqlite3.Connection) -> None:
-        if _pragma(db, "freelist_count") > _VACUUM_PAGES:
+        if pragma(db, "freelist_count") > _VACUUM_PAGES:
             # As a script: before Python 3.12 other calls take one step of it, and free one page.
             db.executescript("PRAGMA incremental_vacuum")
-
-    # The connection
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._use() as db:
-            db.execute("BEGIN IMMEDIATE")
-            yield db
-            db.execute("COMMIT")
-
-    @contextmanager
-    def _use(self) -> Iterator[sqlite3.Connection]:
-        with _lock:
-            try:
-                is_in_use = self._connection is not None or self.writer is not None
-                if is_in_use and _identity(self.path) != self._file:
-                    raise SpoolLostError(
-                        f"The spool {self.path} was removed or replaced while it was in use, with "
-                        f"the messages in it: leave it alone while a process uses it"
-                    )
-                if self._connection is None:
-                    self._connection = self._open()
-                    _connected.add(self)
-                yield self._connection
-            except BaseException as error:
-                self._abandon()
-                if isinstance(error, SpoolError) or not isinstance(error, Exception):
-                    raise
-                raise self._failure(error) from error
-
-    def _open(self) -> sqlite3.Connection:
-        if _inherited:
-            raise OSError("this process was forked without Python's hooks before a fork")
-        try:
-            # Readable by its owner alone, and so are the files that SQLite puts beside it.
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        except FileExistsError:
-            pass
-        if not stat.S_ISREG(os.stat(self.path).st_mode):
-            raise OSError("it is not a regular file")
-        self._file = _identity(self.path)
-        db = sqlite3.connect(
-            self.path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _prepare(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _abandon(self) -> None:
-        """Close the connection after a failure, where that does no harm."""
-        connection: Any
-        connection, self._connection = self._connection, None
-        _connected.discard(self)
-        is_replaced = _identity(self.path) != self._file
-        if is_replaced:
-            self.writer = None
-        if connection is None:
-            return
-        if is_replaced:
-            # SQLite removes the write-ahead log with the file's last connection, and does so by
-            # name: where there is a new file by now, that is the log of the new one.
-            if _NO_CHECKPOINT_ON_CLOSE is None:  # before Python 3.12
-                _abandoned.append(connection)
-                return
-            connection.setconfig(_NO_CHECKPOINT_ON_CLOSE)
-        with suppress(sqlite3.Error):
-            connection.close()
-
-    def _failure(self, error: Exception) -> SpoolError:
-        text = describe(error)
-        if type(error) is sqlite3.DatabaseError:  # and no subclass: malformed, or no database
-            return self._set_aside(text)
-        advice = "give spool the path of a file in a folder that this process may write to"
-        if isinstance(error, _FormatError):
-            advice = error.advice
-        elif "full" in text:
-            advice = "make room on its disk"
-        elif "locked" in text:
-            advice = "end the program that has locked it"
-        return SpoolError(f"The spool {self.path} can't be used ({text}): {advice}")
-
-    def _set_aside(self, problem: str) -> SpoolError:
-        """Rename a damaged file, where it is our own and still the one that was opened."""
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        aside = f"{self.path}.damaged-{stamp}-{os.getpid()}"
-        try:
-            if _identity(self.path) != self._file:
-                return SpoolLostError(
-                    f"The spool {self.path} was damaged ({problem}), and is replaced already"
-                )
-            if not _is_ours(self.path):
-                return SpoolError(
-                    f"{self.path} is no spool, nor any database ({problem}): it is left as it is; "
-                    f"give spool another path"
-                )
-            os.rename(self.path, aside)
-            for suffix in ("-wal", "-shm"):
-                if os.path.exists(self.path + suffix):
-                    os.rename(self.path + suffix, aside + suffix)
-        except OSError as error:
-            return SpoolError(
-                f"The spool {self.path} is damaged ({problem}) and can't be set aside "
-                f"({describe(error)}): move it away"
-            )
-        self.writer = None
-        return SpoolLostError(
-            f"The spool {self.path} is damaged ({problem}). It is kept as {aside}; a new one is "
-            f"begun, and the messages in the old one are not sent"
-        )
-
-
-class _FormatError(sqlite3.OperationalError):
-    """A database that is not for this version of this library."""
-
-    def __init__(self, text: str, advice: str) -> None:
-        super().__init__(text)
-        self.advice = advice
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    """Check what kind of file it is, and make it a spool where it is empty."""
-    db.execute("BEGIN")  # or another process may begin the file during the look at it
-    is_new = not _has_format(db)
-    db.execute("COMMIT")
-    if is_new:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts before the first page is written
-    if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise _FormatError(
-            "its file system can't share memory between processes", "choose one on a local disk"
-        )
-    # A commit outlives the process as it is; the machine, once SQLite has written it back.
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("BEGIN IMMEDIATE")
-    if not _has_format(db):
-        for statement in _TABLES.split(";"):
-            db.execute(statement)
-        for table in ("writers", "messages"):
-            first = random.getrandbits(48)
-            db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, first))
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {SCHEMA}")
-    db.execute("COMMIT")
-
-
-def _has_format(db: sqlite3.Connection) -> bool:
-    """Whether it is a spool already; raises where it is something else."""
-    application, version = _pragma(db, "application_id"), _pragma(db, "user_version")
-    if (application, version) == (APPLICATION_ID, SCHEMA):
-        return True
-    if application == APPLICATION_ID:
-        raise _FormatError(
-            f"it has the format {version}, and this version of sentry-segment knows {SCHEMA}",
-            "update sentry-segment, or give spool another path",
-        )
-    if application or version or db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-        raise _FormatError("it is a database of another application", "give spool another path")
-    return False
-
-
-def _pragma(db: sqlite3.Connection, name: str) -> int:
-    value: int = db.execute(f"PRAGMA {name}").fetchone()[0]
-    return value
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode: which file it is that has this name now."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _is_ours(path: str) -> bool:
-    """Whether a damaged file was a spool, by its header (https://www.sqlite.org/fileformat.html).
-
-    A crash of the machine may leave zeros in the place of what was written last.
-    """
-    with open(path, "rb") as file:
-        header = file.read(100)
-    ours = b"SQLite format 3\0", struct.pack(">i", APPLICATION_ID)
-    return (header[:16], header[68:72]) == ours or not header.strip(b"\0")
-
-
-# Fork
-
-
-def _before_fork() -> None:
-    _lock.acquire()
-    for spool in list(_connected):
-        spool.disconnect()
-
-
-def _after_fork_in_parent() -> None:
-    _lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
-    # Not even closed: that would take part in the parent's locks as well.
-    _inherited.extend(spool._connection for spool in _connected)
-    _connected.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )

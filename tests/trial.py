@@ -36,7 +36,8 @@ import sentry_segment.backlog
 import sentry_segment.spool
 from demo.collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
-from sentry_segment.spool import Spool, SpoolError
+from sentry_segment.spool import Spool
+from sentry_segment.spool_file import SpoolError
 
 WRITE_KEY = "wk_0123456789_trial"
 LEASE = 2.0  # seconds: so that even a short trial sees leases lapse
