@@ -139,8 +139,8 @@ class Backlog:
 
     def take_batch(self) -> list[Encoded]:
         """The oldest messages that fit into one request; or one that has no JSON form."""
-        if self._spool_works() and self._encoded:
-            return [self._encoded.popleft()]  # one that has no JSON form: the others are spooled
+        if self._encoded and self._encoded[0].error is not None:
+            return [self._encoded.popleft()]
         if self._readable() and self._spool is not None:
             try:
                 rows = self._spool.read(self._writers(), without=self._undeleted)
@@ -154,6 +154,16 @@ class Backlog:
         if self._spool_works():
             return []  # what waits in memory is to be spooled first
         return self._take_from_memory()
+
+    def take_back(self, batch: list[Encoded]) -> bool:
+        """Have messages spooled, as soon as that is possible, that were handed out from memory.
+
+        False where they are to be kept by whoever has them.
+        """
+        if self._spool is None or batch[0].row is not None:
+            return False
+        self._encoded.extendleft(reversed(batch))
+        return True
 
     def remove(self, batch: Sequence[Encoded]) -> None:
         """Have the spool forget messages that were handed out. To be followed by `settle`."""

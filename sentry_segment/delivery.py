@@ -137,6 +137,8 @@ class Delivery:
             f"{self._backlog.in_memory + self._backlog.in_spool} wait and will be tried again: "
             f"{verdict.error}",
         )
+        if len(self._batches) == 1 and self._backlog.take_back(self._batches[0]):
+            self._batches.clear()
 
     def _refused(self, batch: list[Encoded], verdict: Verdict) -> None:
         self._counters.last_error = verdict.error

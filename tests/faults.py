@@ -119,15 +119,14 @@ def before_reading(collector: Collector, takeover: Takeover) -> None:
 # Messages that pile up
 
 
-def hold(collector: Collector, then: Answer | None = None) -> threading.Event:
+def hold(collector: Collector, then: Answer | None = None, status: int = 200) -> threading.Event:
     """Have the first request wait for the event; answer those after it with `then`."""
     go = threading.Event()
-    first = threading.Event()
+    first = threading.Lock()
 
     def answer(call: Call) -> Reply | None:
-        if not first.is_set():
-            first.set()
-            return Reply(delay=go)
+        if first.acquire(blocking=False):
+            return Reply(status, delay=go)
         return then(call) if then else None
 
     collector.answer = answer

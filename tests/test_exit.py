@@ -9,65 +9,14 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from demo.collector import Call, Collector, Reply
 from faults import in_turn
+from scripts import Ended, names, run, start
 from support import WRITE_KEY
-
-PREAMBLE = """
-    import atexit, os, signal, sys, threading, time
-    import sentry_sdk
-    from sentry_sdk.integrations.atexit import AtexitIntegration
-    from sentry_segment import SegmentIntegration
-
-    DSN, HOST = sys.argv[1:]
-
-    def init(**options):
-        integration = SegmentIntegration("{key}", host=HOST)
-        sentry_sdk.init(dsn=DSN, integrations=[integration], **options)
-        sentry_sdk.set_user({{"id": "u1"}})
-        return integration
-
-    def capture(name):
-        sentry_sdk.capture_event({{"exception": {{"values": [{{"type": name}}]}}}})
-"""
-
-
-def start(collector: Collector, script: str, dsn: str | None = None) -> subprocess.Popen[str]:
-    code = textwrap.dedent(PREAMBLE.format(key=WRITE_KEY)) + textwrap.dedent(script)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, dsn or collector.dsn, collector.url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parent.parent,
-        env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
-    )
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A script that has come to its end."""
-
-    status: int
-    out: str
-    err: str
-
-
-def run(collector: Collector, script: str, dsn: str | None = None) -> Ended:
-    process = start(collector, script, dsn)
-    out, err = process.communicate(timeout=60)
-    return Ended(process.returncode, out, err)
-
-
-def names(collector: Collector) -> list[str]:
-    return [message["properties"]["exceptionType"] for message in collector.messages]
-
 
 ENDS = {
     "normal end": "capture('E')",
@@ -251,7 +200,7 @@ def test_a_fork_during_a_request_leaves_it_to_the_parent(collector: Collector) -
         """
         integration = init()
         capture("under way")
-        sys.stdin.readline()
+        told()
         child = os.fork()
         if not child:
             capture("child")
@@ -262,14 +211,11 @@ def test_a_fork_during_a_request_leaves_it_to_the_parent(collector: Collector) -
         """,
     )
     assert collector.wait_for(lambda: len(collector.calls) == 1)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-    assert process.stdout.readline() == "child is done\n"
+    process.tell()
+    assert process.line() == "child is done"
     go.set()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    ended = process.end()
+    assert ended.status == 0, ended.err
     assert sorted(names(collector)) == ["child", "under way"]
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import pytest
 
+import scripts
 from demo.collector import Call, Collector, Reply
-from support import WRITE_KEY
+from scripts import names
 
 PREAMBLE = """
     from gevent import monkey
@@ -42,36 +38,11 @@ PREAMBLE = """
 """
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A script that has come to its end."""
-
-    status: int
-    out: str
-    err: str
+start = partial(scripts.start, preamble=PREAMBLE)
 
 
-def start(collector: Collector, script: str) -> subprocess.Popen[str]:
-    code = textwrap.dedent(PREAMBLE.format(key=WRITE_KEY)) + textwrap.dedent(script)
-    return subprocess.Popen(
-        [sys.executable, "-c", code, collector.dsn, collector.url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parent.parent,
-        env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
-    )
-
-
-def run(collector: Collector, script: str) -> Ended:
-    process = start(collector, script)
-    out, err = process.communicate(timeout=60)
-    return Ended(process.returncode, out, err)
-
-
-def names(collector: Collector) -> list[str]:
-    return [message["properties"]["exceptionType"] for message in collector.messages]
+def run(collector: Collector, script: str) -> scripts.Ended:
+    return start(collector, script).end()
 
 
 def ask_to_wait(call: Call) -> Reply | None:
@@ -240,7 +211,7 @@ def test_a_fork_during_a_request_leaves_it_to_the_parent(collector: Collector) -
         return Reply(delay=go) if name == "before" else None
 
     collector.answer = answer
-    process = start(
+    script = start(
         collector,
         """
         import gevent.event
@@ -254,8 +225,9 @@ def test_a_fork_during_a_request_leaves_it_to_the_parent(collector: Collector) -
         + FORK,
     )
     assert collector.wait_for(lambda: len(collector.calls) == 1)
-    _, err = process.communicate("\n", timeout=60)
-    assert process.returncode == 0, err
+    script.tell()
+    ended = script.end()
+    assert ended.status == 0, ended.err
     assert sorted(names(collector)) == BEFORE_AND_CHILDS
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,14 @@ import pytest
 from sentry_segment import SegmentIntegration
 from sentry_segment.options import Options, mask
 from support import WRITE_KEY
+
+
+class BytesPath:
+    """A path, but not of a string."""
+
+    def __fspath__(self) -> bytes:
+        return b"spool.db"
+
 
 GOOD: dict[str, list[Any]] = {
     "write_key": [WRITE_KEY, "", None],
@@ -21,6 +32,8 @@ GOOD: dict[str, list[Any]] = {
     "rate_limit": [(200, 1.0), [1, 1], (5, 0.5)],
     "timeout": [0.1, 10, 10.0],
     "gzip": [True, False],
+    "spool": [None, "spool.db", Path("spool.db")],
+    "spool_max_bytes": [1_000_000, 100_000_000],
 }
 
 WRONG_TYPE: dict[str, list[Any]] = {
@@ -33,6 +46,8 @@ WRONG_TYPE: dict[str, list[Any]] = {
     "rate_limit": [None, 200, "200", b"20", ("200", 1.0), (200, "1"), (2.5, 1), (True, 1)],
     "timeout": [None, "10", True],
     "gzip": [None, 1, "yes"],
+    "spool": [b"spool.db", 5, True, ["spool.db"], io.BytesIO(), BytesPath()],
+    "spool_max_bytes": [None, "1000000", 1e6, True],
 }
 
 WRONG_VALUE: dict[str, list[Any]] = {
@@ -55,6 +70,8 @@ WRONG_VALUE: dict[str, list[Any]] = {
     "max_queue_size": [0, -1],
     "rate_limit": [(), (200,), (200, 1, 1), (0, 1), (200, 0), (200, -1.0), (200, float("inf"))],
     "timeout": [0, -1.0, float("nan"), float("inf")],
+    "spool": ["", "spool\0.db"],
+    "spool_max_bytes": [0, -1, 999_999],
 }
 
 
@@ -139,6 +156,16 @@ def options(**given: Any) -> Options:
 )
 def test_a_host_may_end_as_it_likes(given: str, base: str) -> None:
     assert options(host=given).host == base
+
+
+@pytest.mark.parametrize("given", ["a/../spool.db", Path("spool.db")])
+def test_a_relative_spool_is_where_the_process_is_when_it_is_given(
+    given: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = options(spool=given)
+    monkeypatch.chdir("/")
+    assert made.spool == os.path.join(os.path.realpath(tmp_path), "spool.db")
 
 
 def test_the_environment_gives_the_write_key(monkeypatch: pytest.MonkeyPatch) -> None:

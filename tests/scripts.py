@@ -1,0 +1,115 @@
+"""Scripts in processes of their own, on the collector: to be ended, killed and forked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.collector import Collector
+from support import WRITE_KEY
+
+PREAMBLE = """
+    import atexit, os, signal, sys, threading, time
+    import sentry_sdk
+    from sentry_sdk.integrations.atexit import AtexitIntegration
+    from sentry_segment import SegmentIntegration
+
+    DSN, HOST, SPOOL = sys.argv[1:]
+
+    def init(segment=None, **options):
+        given = {{"write_key": "{key}", "host": HOST, "spool": SPOOL or None}}
+        integration = SegmentIntegration(**{{**given, **(segment or {{}})}})
+        sentry_sdk.init(**{{"dsn": DSN, "integrations": [integration], **options}})
+        sentry_sdk.set_user({{"id": "u1"}})
+        return integration
+
+    def capture(name):
+        sentry_sdk.capture_event({{"exception": {{"values": [{{"type": name}}]}}}})
+
+    def wait_until(condition):
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.01)
+
+    def told():
+        # Waits until the test has said something.
+        sys.stdin.readline()
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A script that has come to its end."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Script:
+    """A process under way. The test talks to it by lines."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def tell(self) -> None:
+        """Have its `told()` return."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def line(self) -> str:
+        """The next line that it prints, without its end."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise AssertionError(self.end().err)
+        return line.rstrip("\n")
+
+    def kill(self) -> None:
+        """End it as `kill -9` does."""
+        self._process.kill()
+        self._process.communicate(timeout=60)
+
+    def end(self) -> Ended:
+        """Wait for its end. What it has printed is whole only where no `line` was read before."""
+        out, err = self._process.communicate(timeout=60)
+        return Ended(self._process.returncode, out, err)
+
+
+def start(
+    collector: Collector,
+    script: str,
+    dsn: str | None = None,
+    spool: Path | None = None,
+    preamble: str = PREAMBLE,
+) -> Script:
+    code = textwrap.dedent(preamble.format(key=WRITE_KEY)) + textwrap.dedent(script)
+    return Script(
+        subprocess.Popen(
+            [sys.executable, "-c", code, dsn or collector.dsn, collector.url, str(spool or "")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+            env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
+        )
+    )
+
+
+def run(
+    collector: Collector, script: str, dsn: str | None = None, spool: Path | None = None
+) -> Ended:
+    return start(collector, script, dsn, spool).end()
+
+
+def names(collector: Collector) -> list[str]:
+    """The error types of the accepted messages."""
+    return [message["properties"]["exceptionType"] for message in collector.messages]
