@@ -8,6 +8,7 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from demo.collector import Collector
 from support import WRITE_KEY
@@ -89,7 +90,9 @@ def start(
     dsn: str | None = None,
     spool: Path | None = None,
     preamble: str = PREAMBLE,
+    measured: bool = True,
 ) -> Script:
+    """Start a script. Where it may not write files, its coverage is not `measured`."""
     code = textwrap.dedent(preamble.format(key=WRITE_KEY)) + textwrap.dedent(script)
     return Script(
         subprocess.Popen(
@@ -99,15 +102,19 @@ def start(
             stdin=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parent.parent,
-            env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")},
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if not name.lower().endswith("_proxy")
+                and (measured or not name.startswith("COVERAGE_"))
+            },
         )
     )
 
 
-def run(
-    collector: Collector, script: str, dsn: str | None = None, spool: Path | None = None
-) -> Ended:
-    return start(collector, script, dsn, spool).end()
+def run(collector: Collector, script: str, **options: Any) -> Ended:
+    """Start a script with the options of `start`, and wait for its end."""
+    return start(collector, script, **options).end()
 
 
 def names(collector: Collector) -> list[str]:

@@ -713,6 +713,7 @@ def test_a_process_that_lost_its_messages_to_another_ends_with_those_under_way(
     wait_until(lambda: integration.stats.spooled == 2)
     query(path, "UPDATE writers SET holder = 'another'")
     capture(id="next")
+    wait_until(lambda: len(kept(path)) == 3)
     wait_until(lambda: integration.stats.spooled == 2)
     [theirs, own] = query(path, "SELECT holder FROM writers ORDER BY id")
     assert theirs == ("another",) != own

@@ -499,6 +499,7 @@ def test_what_may_not_be_written_is_said_once(
     assert integration.stats.delivered == 3, integration.stats
         """,
         spool=spool,
+        measured=False,
     )
     assert ended.status == 0, ended.err
     assert users(collector) == ["u1"] * 4, ended.err
@@ -547,6 +548,7 @@ def test_a_file_that_cannot_grow_from_the_first_message_on(
     print(*Lines.lines)
         """,
         spool=tmp_path / "spool.db",
+        measured=False,
     )
     stats, *lines = ended.out.splitlines()
     assert stats == "1 0", ended.err
@@ -584,6 +586,7 @@ def test_a_file_that_cannot_grow_in_the_middle_of_an_outage(
     print(*Lines.lines, flush=True)
         """,
         spool=spool,
+        measured=False,
     )
     assert script.line() == "1"
     script.tell()
