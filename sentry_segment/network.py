@@ -22,11 +22,19 @@ import httpx
 # OpenSSL read certificates, and a child forked in the midst of it would inherit the locks of both,
 # held by a thread that it does not have. Re-entrant for a signal handler that forks.
 _building = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    global _building
+    # Not released: a server that forks in C may have called no hook before.
+    _building = threading.RLock()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_building.acquire,
-        after_in_parent=_building.release,
-        after_in_child=_building.release,
+        before=lambda: _building.acquire(),
+        after_in_parent=lambda: _building.release(),
+        after_in_child=_after_fork_in_child,
     )
 
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentry_sdk
@@ -685,3 +686,108 @@ def test_an_answer_that_comes_when_the_spool_cannot_be_used_settles_all_the_same
     stats = integration.stats
     assert (stats.recovered, stats.dropped["send_error"]) == (4, 1)
     assert adds_up(stats)
+
+
+# The unexpected
+
+
+def test_messages_that_somebody_has_deleted_are_waited_for_no_longer(
+    collector: Collector, init: Init, path: Path
+) -> None:
+    path.parent.mkdir()
+    integration = init(segment={"spool": path})
+    go = hold(collector)
+    capture(id="under way")
+    arrived(collector)
+    capture(id="deleted")
+    wait_until(lambda: integration.stats.spooled == 2)
+    query(path, "DELETE FROM messages")
+    go.set()
+    assert integration.flush(10.0)
+    assert integration.stats.spooled == 0
+    capture(id="next")
+    assert integration.flush(10.0)
+    assert users(collector) == ["under way", "next"]
+
+
+FORK_IN_C = """
+    import ctypes
+
+    def fork():
+        # As servers do that embed Python: without the hooks that come before a fork.
+        child = ctypes.CDLL(None).fork()
+        if not child:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+        return child
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library is Linux's")
+def test_a_process_forked_without_pythons_hooks_uses_memory_alone(
+    collector: Collector, path: Path
+) -> None:
+    path.parent.mkdir()
+    ended = run(
+        collector,
+        FORK_IN_C
+        + """
+    integration = init()
+    capture("before")
+    assert integration.flush(10.0)
+    child = fork()
+    capture("child" if not child else "parent")
+    assert integration.flush(10.0)
+    if not child:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+        """,
+        spool=path,
+    )
+    assert ended.status == 0, ended.err
+    assert sorted(each["properties"]["exceptionType"] for each in collector.messages) == [
+        "before",
+        "child",
+        "parent",
+    ]
+    [line] = ended.err.splitlines()
+    assert "forked without Python's hooks" in line
+    assert is_sound(path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "sentry_segment.api.SegmentApi.send",
+        "sentry_segment.delivery.Delivery.act_on",
+        "sentry_segment.backlog.Backlog.tend",
+        "sentry_segment.spool.Spool.add",
+        "sentry_segment.spool.Spool.read",
+        "sentry_segment.spool.Spool.delete",
+    ],
+)
+def test_a_fault_of_ours_costs_no_message(
+    place: str, collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    integration = init(segment={"spool": path})
+    capture(id="before")
+    assert integration.flush(10.0)
+    faults: list[Exception] = [RuntimeError("a fault") for _ in range(3)]
+    owner, _, name = place.rpartition(".")
+    module, _, class_name = owner.rpartition(".")
+    real = getattr(getattr(sys.modules[module], class_name), name)
+
+    def fail_at_first(*args: Any, **options: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return real(*args, **options)
+
+    monkeypatch.setattr(place, fail_at_first)
+    for n in range(5):
+        capture(id=f"u{n}")
+    wait_until(lambda: not faults)
+    wait_until(lambda: integration.flush(1.0))
+    # What is the fault's own: a request may be made again.
+    assert sorted(set(users(collector))) == ["before", *(f"u{n}" for n in range(5))]
+    assert adds_up(integration.stats)
+    assert not kept(path)
