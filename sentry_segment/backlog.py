@@ -179,18 +179,18 @@ class Backlog:
 
     def settle(self, batch: Sequence[Encoded]) -> None:
         """Count messages as settled. To be called with the lock of the counters held."""
-        for each in batch:
-            if each.row is None:
-                self._queue.let_go(1)
-                self._settled += 1
-                continue
-            writer = each.row.writer
+        writers = Counter(each.row.writer for each in batch if each.row is not None)
+        in_memory = len(batch) - writers.total()
+        self._queue.let_go(in_memory)
+        self._settled += in_memory
+        for writer, messages in writers.items():
             if self._adrift[writer]:
-                self._adrift[writer] -= 1
+                self._adrift[writer] -= messages
             else:
-                self._held[writer] -= 1
-                self._handed_out[writer] -= 1
-            self._settled += writer in self._owned
+                self._held[writer] -= messages
+                self._handed_out[writer] -= messages
+            if writer in self._owned:
+                self._settled += messages
 
     def leave(self) -> None:
         """Leave what is in the spool to the next process, at once: this one ends."""

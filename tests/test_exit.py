@@ -192,6 +192,51 @@ def test_a_forked_childs_errors_and_its_parents_arrive_once(
 
 
 @posix
+@pytest.mark.parametrize("is_spooled", [False, True], ids=["in memory", "in a spool"])
+def test_a_child_that_forks_delivers_its_own_and_leaves_its_childs_to_it(
+    is_spooled: bool, collector: Collector, tmp_path: Path
+) -> None:
+    """Each generation forks with messages waiting, for the answers begin only with the last."""
+    go = threading.Event()
+    collector.answer = lambda call: None if go.is_set() else Reply(503)
+    script = start(
+        collector,
+        """
+        integration = init()
+        generation = 0
+        children = []
+        for n in range(10):
+            capture(f"generation0-{n}")
+        while generation < 3:
+            child = os.fork()
+            if child:
+                children.append(child)
+                break
+            generation += 1
+            for n in range(10):
+                capture(f"generation{generation}-{n}")
+        if generation == 3:
+            print("the last", flush=True)
+            told()
+        for child in children:
+            assert os.waitpid(child, 0)[1] == 0
+        assert integration.flush(20.0)
+        assert integration.stats.mirrored == integration.stats.delivered == 10
+        if generation:
+            os._exit(0)
+        """,
+        spool=tmp_path / "spool.db" if is_spooled else None,
+    )
+    assert script.line() == "the last"
+    go.set()
+    script.tell()
+    ended = script.end()
+    assert ended.status == 0, ended.err
+    expected = [f"generation{generation}-{n}" for generation in range(4) for n in range(10)]
+    assert sorted(names(collector)) == expected
+
+
+@posix
 def test_a_fork_during_a_request_leaves_it_to_the_parent(collector: Collector) -> None:
     go = threading.Event()
     collector.answer = lambda call: Reply(delay=go) if len(collector.calls) == 0 else None
