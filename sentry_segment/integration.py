@@ -49,7 +49,7 @@ class SegmentIntegration(Integration):
             nothing leaves that it was to remove. A very long message is cut before.
         on_error: `(error, messages)`, called from the background thread for messages that
             Segment refused for good, or that can't be sent. `error` is a `DeliveryError`, with
-            the HTTP `status`.
+            the HTTP `status`, or `None` where there was no answer.
         max_queue_size: messages held in memory while Segment does not take them; past it the
             newest are dropped.
         rate_limit: `(requests, seconds)`: how many requests the integration makes from one
@@ -57,8 +57,8 @@ class SegmentIntegration(Integration):
         timeout: seconds for one exchange with Segment, as a whole.
         gzip: whether to compress the requests' bodies.
         spool: path of a file in which messages wait, so that they outlive the process: what one
-            leaves there is sent by the next with the same write key. Processes may share it. Its
-            folder must exist. `None`: messages wait in memory alone.
+            leaves there is sent by the next with the same write key. Processes of one user on one
+            machine may share it. Its folder must exist. `None`: messages wait in memory alone.
         spool_max_bytes: size up to which the file grows; past it the newest messages are dropped.
 
     Raises:
@@ -141,7 +141,8 @@ class SegmentIntegration(Integration):
         """Wait until what was mirrored so far is delivered, `timeout` seconds at the most.
 
         A wait between two tries is cut short, but for one that Segment itself asked for. Returns
-        whether everything is delivered (or was refused for good).
+        whether everything is delivered (or was refused for good). What is in the spool alone is not
+        delivered.
 
         `sentry_sdk.flush()` and the end of the process flush the mirror too: call this only to
         wait for Segment alone.
@@ -241,7 +242,7 @@ class SegmentIntegration(Integration):
         try:
             return function(*arguments)
         except Exception as error:  # noqa: BLE001 - Sentry's own flush goes on
-            self._log.warn("internal", f"Segment could not be flushed: {describe(error)}")
+            self._log.warn("internal", f"Internal error: {describe(error)}")
             return None
 
     def _drop(self, reason: Any, text: str, quiet: bool = False) -> None:

@@ -43,17 +43,13 @@ class Options:
         check(self, "event_name", _event_name(self.event_name))
         _optional_callable("before_track", self.before_track)
         _optional_callable("on_error", self.on_error)
-        _positive_int("max_queue_size", self.max_queue_size)
+        _whole_number("max_queue_size", self.max_queue_size)
         check(self, "rate_limit", _rate_limit(self.rate_limit))
         check(self, "timeout", _positive_number("timeout", self.timeout))
         if not isinstance(self.gzip, bool):
             _wrong_type("gzip", self.gzip, "True or False")
         check(self, "spool", _spool(self.spool))
-        if _positive_int("spool_max_bytes", self.spool_max_bytes) < MIN_SPOOL_BYTES:
-            raise ValueError(
-                f"spool_max_bytes: expected at least {MIN_SPOOL_BYTES} (bytes); "
-                f"got {self.spool_max_bytes!r}"
-            )
+        _whole_number("spool_max_bytes", self.spool_max_bytes, minimum=MIN_SPOOL_BYTES)
 
     @property
     def masked_write_key(self) -> str:
@@ -141,11 +137,12 @@ def _optional_callable(option: str, value: object) -> None:
         _wrong_type(option, value, "a callable or None")
 
 
-def _positive_int(option: str, value: object) -> int:
+def _whole_number(option: str, value: object, minimum: int = 1) -> int:
+    accepted = f"a whole number of at least {minimum}"
     if not isinstance(value, int) or isinstance(value, bool):
-        _wrong_type(option, value, "a whole number of at least 1")
-    if value < 1:
-        raise ValueError(f"{option}: expected a whole number of at least 1; got {value!r}")
+        _wrong_type(option, value, accepted)
+    if value < minimum:
+        raise ValueError(f"{option}: expected {accepted}; got {value!r}")
     return value
 
 
@@ -163,7 +160,7 @@ def _rate_limit(value: object) -> tuple[int, float]:
         _wrong_type("rate_limit", value, accepted)
     if len(value) != 2:
         raise ValueError(f"rate_limit: expected {accepted}; got {value!r}")
-    requests = _positive_int("rate_limit (requests)", value[0])
+    requests = _whole_number("rate_limit (requests)", value[0])
     return requests, _positive_number("rate_limit (seconds)", value[1])
 
 

@@ -159,6 +159,9 @@ class Spool:
         return pages * pragma(db, "page_size")
 
     def _give_back_pages(self, db: sqlite3.Connection) -> None:
-        if pragma(db, "freelist_count") > _VACUUM_PAGES:
-            # As a script: before Python 3.12 other calls take one step of it, and free one page.
-            db.executescript("PRAGMA incremental_vacuum")
+        free = pragma(db, "freelist_count")
+        if free > _VACUUM_PAGES:
+            # In parts, so that the log does not grow for it. As scripts: before Python 3.12 other
+            # calls take one step, and free one page.
+            for _ in range(free // _VACUUM_PAGES + 1):
+                db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")

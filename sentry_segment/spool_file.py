@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import sqlite3
@@ -125,14 +126,16 @@ class SpoolFile:
         if not stat.S_ISREG(os.stat(self.path).st_mode):
             raise OSError("it is not a regular file")
         self._tried = _identity(self.path)
-        db = sqlite3.connect(
-            self.path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _prepare(db)
-        except BaseException:
-            db.close()
-            raise
+        deadline = time.monotonic() + _BUSY_TIMEOUT
+        while True:
+            try:
+                db = _connect(self.path)
+                break
+            except sqlite3.OperationalError as error:
+                # SQLite itself does not wait where several processes begin a file at once.
+                if not _is_locked(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
         self._in_use = self._tried
         return db
 
@@ -157,17 +160,17 @@ class SpoolFile:
             connection.close()
 
     def _failure(self, error: Exception) -> SpoolError:
-        text = describe(error)
         if type(error) is sqlite3.DatabaseError:  # and no subclass: malformed, or no database
-            return self._set_aside(text)
+            return self._set_aside(str(error))
+        problem = describe(error)
         advice = "give spool the path of a file in a folder that this process may write to"
         if isinstance(error, _FormatError):
-            advice = error.advice
-        elif "full" in text:
+            problem, advice = str(error), error.advice
+        elif _has_no_room(error):
             advice = "make room on its disk"
-        elif "locked" in text:
+        elif _is_locked(error):
             advice = "end the program that has locked it"
-        return SpoolError(f"The spool {self.path} can't be used ({text}): {advice}")
+        return SpoolError(f"The spool {self.path} can't be used ({problem}): {advice}")
 
     def _set_aside(self, problem: str) -> SpoolError:
         """Rename a damaged file, where it is our own and still the one that was opened."""
@@ -180,8 +183,8 @@ class SpoolFile:
                 )
             if not _is_ours(self.path):
                 return SpoolError(
-                    f"{self.path} is no spool, nor any database ({problem}): it is left as it is; "
-                    f"give spool another path"
+                    f"The spool {self.path} can't be used ({problem}): it is no spool, and left as "
+                    f"it is; give spool another path"
                 )
             os.rename(self.path, aside)
             for suffix in ("-wal", "-shm"):
@@ -199,12 +202,32 @@ class SpoolFile:
         )
 
 
+def _has_no_room(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, sqlite3.OperationalError) and "full" in str(error)
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
 class _FormatError(sqlite3.OperationalError):
     """A database that is not for this version of this library."""
 
     def __init__(self, text: str, advice: str) -> None:
         super().__init__(text)
         self.advice = advice
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def _prepare(db: sqlite3.Connection) -> None:

@@ -34,8 +34,9 @@ class Stats:
         mirrored: messages put into the queue.
         queued: messages in memory that wait or are under way.
         spooled: messages in the spool that this process is going to send.
-        recovered: messages of other processes, which have ended, that this one took over from the
-            spool. They count in `spooled`, then in `delivered` or `dropped`.
+        recovered: messages that this process took over from the spool, of others that have ended,
+            or were stopped for longer than a lease. They count in `spooled`, then in `delivered`
+            or `dropped`.
         delivered: messages that Segment took.
         retries: requests that were made again.
         dropped: messages for each reason: `queue_overflow` (the queue or the spool was full),
@@ -44,7 +45,8 @@ class Stats:
             `network_error` (still waiting in memory when the process ended, or in a spool that
             was lost), `internal_sdk_error` (a fault of this library, or a message that has no JSON
             form).
-        last_error: describes the latest failed request, and stays when later ones succeed.
+        last_error: why the latest failed request failed, or a message could not be sent; it stays
+            when later ones succeed.
     """
 
     mirrored: int = 0

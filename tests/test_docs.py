@@ -75,6 +75,7 @@ def here(
 def run(code: str, collector: Collector) -> dict[str, Any]:
     """Run an example, with the collector in the place of the Sentry that it names."""
     assert DSN in code
+    code = code.replace("/var/lib/shop/", "")  # files are made in the test's own folder
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(code.replace(DSN, collector.dsn), "example", "exec"), names)
     return names

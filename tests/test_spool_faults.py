@@ -29,7 +29,7 @@ from support import Init, capture
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "folder" / "spool.db"
+    return tmp_path / "full, locked" / "spool.db"  # words of SQLite's errors
 
 
 @pytest.fixture(autouse=True)
