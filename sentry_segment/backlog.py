@@ -62,6 +62,7 @@ class Backlog:
         self._now = now
         self._encoded: deque[Encoded] = deque()  # taken from the queue, older than what is in it
         self._settled = 0
+        self._overtaking = 0  # messages settled before older ones that are in the spool
         self._recovered = 0
         # Numbers of messages by writer: those in the spool that this process has to send, its own
         # and others'; of these, those that are handed out; and those that were handed out when
@@ -99,8 +100,12 @@ class Backlog:
 
     @property
     def settled(self) -> int:
-        """Of those, the messages that are settled: the first ones, but for a spool that failed."""
-        return self._settled
+        """How many of those, from the first on, are settled; or fewer, for a while.
+
+        Messages in memory may overtake those in the spool, while that can't be used or is full:
+        they do not count before these are settled as well.
+        """
+        return self._settled - (self._overtaking if self._holds_own() else 0)
 
     @property
     def recovered(self) -> int:
@@ -182,7 +187,7 @@ class Backlog:
         writers = Counter(each.row.writer for each in batch if each.row is not None)
         in_memory = len(batch) - writers.total()
         self._queue.let_go(in_memory)
-        self._settled += in_memory
+        self._settle_from_memory(in_memory)
         for writer, messages in writers.items():
             if self._adrift[writer]:
                 self._adrift[writer] -= messages
@@ -191,6 +196,8 @@ class Backlog:
                 self._handed_out[writer] -= messages
             if writer in self._owned:
                 self._settled += messages
+        if not self._holds_own():
+            self._overtaking = 0
 
     def leave(self) -> None:
         """Leave what is in the spool to the next process, at once: this one ends."""
@@ -226,7 +233,14 @@ class Backlog:
             self._own = None
         self._spool.close()
 
+    def _settle_from_memory(self, messages: int) -> None:
+        self._settled += messages
+        self._overtaking += messages
+
     # The spool
+
+    def _holds_own(self) -> bool:
+        return self._own is not None and self._held.get(self._own, 0) > 0
 
     def _writers(self) -> list[int]:
         return [writer for writer, messages in self._held.items() if messages]
@@ -259,7 +273,7 @@ class Backlog:
                     self._begin_writer(writer)
                 self._held[writer] += added
                 dropped = len(chunk) - added
-                self._settled += dropped
+                self._settle_from_memory(dropped)
                 self._counters.drop("queue_overflow", dropped)
             if dropped:
                 self._log.warn(

@@ -691,6 +691,41 @@ def test_an_answer_that_comes_when_the_spool_cannot_be_used_settles_all_the_same
 # The unexpected
 
 
+def test_a_flush_is_not_done_by_what_overtakes_the_messages_in_the_spool(
+    collector: Collector,
+    init: Init,
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sentry_segment.backlog._SPOOL_RETRY", 3_600.0)
+    path.parent.mkdir()
+    integration = init(segment={"spool": path})
+    go = hold(collector)
+    capture(id="under way")
+    arrived(collector)
+    for n in range(3):
+        capture(id=f"spooled{n}")
+    wait_until(lambda: integration.stats.spooled == 4)
+    assert integration._worker is not None
+    with locked(path):
+        capture(id="before the flush")
+        wait_until(lambda: warnings(caplog) != [])
+        flush = integration._worker.begin_flush(60.0)
+        assert flush is not None
+        for _ in range(5):
+            capture(id="after it")
+        go.set()
+        wait_until(lambda: users(collector).count("after it") == 5)
+        wait_until(lambda: integration.stats.queued == 0)
+        assert integration.stats.spooled == 3
+        assert not flush.done.done()
+    integration._worker._backlog._spool_again_at = 0.0  # an hour later
+    assert integration.flush(10.0)
+    assert flush.done.result(10.0)
+    assert len(users(collector)) == 10
+
+
 def test_messages_that_somebody_has_deleted_are_waited_for_no_longer(
     collector: Collector, init: Init, path: Path
 ) -> None:
