@@ -8,14 +8,17 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sentry_segment.encoding import EncodingError, encode, fits
 from sentry_segment.log import ProblemLog, describe
 from sentry_segment.message import TrackMessage
 from sentry_segment.queue import MessageQueue
-from sentry_segment.spool import LEASE, Row, Spool
-from sentry_segment.spool_file import SpoolError, SpoolLostError
+from sentry_segment.spool_types import LEASE, Row, SpoolError, SpoolLostError
 from sentry_segment.stats import Counters
+
+if TYPE_CHECKING:
+    from sentry_segment.spool import Spool
 
 _CHUNK = 500  # messages written to the spool in one transaction
 _TEND_INTERVAL = LEASE / 3  # seconds
@@ -70,8 +73,9 @@ class Backlog:
         self._held: dict[int, int] = {}
         self._handed_out: Counter[int] = Counter()
         self._adrift: Counter[int] = Counter()
+        self._adrift_own: set[int] = set()  # which of the latter were this process's own
         self._own: int | None = None  # the writer that the own messages are added under
-        self._owned: set[int] = set()  # it, and those before it
+        self._lost_at = -math.inf
         self._undeleted: set[int] = set()  # settled, but the spool could not be told
         self._spool_again_at = -math.inf
         self._tend_at = -math.inf
@@ -87,6 +91,16 @@ class Backlog:
     def is_empty(self) -> bool:
         """Whether there is nothing to hand out."""
         return not (self._encoded or self._queue.waiting or self._readable())
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the spool can't be used for the time being."""
+        return self._spool is not None and self._now() < self._spool_again_at
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known by now what there is in the spool."""
+        return self._tend_at != -math.inf
 
     @property
     def has_duties(self) -> bool:
@@ -191,10 +205,12 @@ class Backlog:
         for writer, messages in writers.items():
             if self._adrift[writer]:
                 self._adrift[writer] -= messages
+                is_own = writer in self._adrift_own
             else:
                 self._held[writer] -= messages
                 self._handed_out[writer] -= messages
-            if writer in self._owned:
+                is_own = writer == self._own
+            if is_own:
                 self._settled += messages
         if not self._holds_own():
             self._overtaking = 0
@@ -202,8 +218,8 @@ class Backlog:
     def leave(self) -> None:
         """Leave what is in the spool to the next process, at once: this one ends."""
         self._is_left = True
-        if self._spool is None or not (self._held or self._undeleted):
-            return
+        if self._spool is None or self.is_hopeless or not (self._held or self._undeleted):
+            return  # a lease lapses by itself
         try:
             self._delete_settled(self._spool)
             self._spool.release()
@@ -294,7 +310,6 @@ class Backlog:
         if self._own is not None:
             self._lose([self._own])
         self._own = writer
-        self._owned.add(writer)
         self._held[writer] = 0
 
     def _lose(self, writers: Collection[int]) -> int:
@@ -307,13 +322,16 @@ class Backlog:
             on_their_way = self._handed_out.pop(writer, 0)
             self._adrift[writer] += on_their_way
             messages = self._held.pop(writer, 0) - on_their_way
-            if writer in self._owned:
-                self._settled += messages
-                own += messages
-            else:
+            if writer != self._own:
                 self._recovered -= messages
-            if writer == self._own:
-                self._own = None
+                continue
+            self._settled += messages
+            own += messages
+            self._adrift_own.add(writer)
+            self._own = None
+            if self._spool is not None and self._spool.writer == writer:
+                # Never used again, even where it can be claimed back: then it is as another's.
+                self._spool.writer = None
         return own
 
     def _failed(self, error: SpoolError) -> None:
@@ -321,9 +339,11 @@ class Backlog:
             with self._counters.lock:
                 self._counters.drop("network_error", self._lose(list(self._held)))
             self._undeleted.clear()
-            self._tend_at = -math.inf  # a new file can be begun at once
             self._log.warn("spool lost", str(error))
-            return
+            was_lost_at, self._lost_at = self._lost_at, self._now()
+            if self._lost_at - was_lost_at >= _SPOOL_RETRY:
+                self._tend_at = -math.inf  # a new file can be begun at once
+                return
         self._spool_again_at = self._tend_at = self._now() + _SPOOL_RETRY
         if not self._is_failing:
             self._is_failing = True

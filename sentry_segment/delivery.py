@@ -72,6 +72,11 @@ class Delivery:
         """Whether there is nothing to send."""
         return not self._batches and self._backlog.is_empty
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the latest request is to be made again."""
+        return self._failures > 0
+
     def ready_at(self) -> float:
         """The time from which the next request may be made."""
         return max(self._hold_until, self._rate_limit.ready_at())

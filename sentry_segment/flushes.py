@@ -15,6 +15,8 @@ class Flush:
     begun: float
     deadline: float
     last_try: bool = False
+    with_recovered: bool = False
+    """Whether it waits for messages of other processes too, as long as no request fails."""
     done: Future[bool] = field(default_factory=Future)
     """Whether they are settled; without a result as long as that is open."""
 
@@ -44,10 +46,10 @@ class Flushes:
         self._waiting.append(self._new.popleft())
         return self._waiting[-1]
 
-    def end(self, settled: int, hopeless_before: float) -> None:
+    def end(self, settled: int, is_recovery_over: bool, hopeless_before: float) -> None:
         """End those that have reached their goal, and those whose deadline is too early."""
         for flush in list(self._waiting):
-            is_done = settled >= flush.goal
+            is_done = settled >= flush.goal and (is_recovery_over or not flush.with_recovered)
             if is_done or flush.deadline < hopeless_before:
                 self._waiting.remove(flush)
                 flush.done.set_result(is_done)

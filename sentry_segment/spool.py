@@ -9,28 +9,16 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 from sentry_segment.encoding import fits
 from sentry_segment.spool_file import SpoolFile, pragma
-
-LEASE = 30.0
-"""Seconds for which a process that holds messages need not say that it is still there."""
+from sentry_segment.spool_types import LEASE, Row
 
 # A lease that runs for longer than one can was given before the clock was put back.
 _LAPSED = "(holder IS NULL OR expires <= :now OR expires > :now + :lease + 1)"
 
 _SPARE_PAGES = 8  # what an insert may need besides the message: the index and inner pages
 _VACUUM_PAGES = 256  # so many free pages, about 1 MB, are given back
-
-
-@dataclass(frozen=True)
-class Row:
-    """A message in the spool, encoded."""
-
-    id: int
-    writer: int
-    body: bytes
 
 
 class Spool:

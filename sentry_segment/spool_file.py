@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sentry_segment.log import describe
+from sentry_segment.spool_types import SpoolError, SpoolLostError
 
 APPLICATION_ID = 0x53656753  # "SegS": tells our files from other applications' databases
 SCHEMA = 1
@@ -47,17 +48,6 @@ _lock = threading.RLock()
 _connected: set[SpoolFile] = set()
 _inherited: list[object] = []  # connections, by a fork that called no hook before
 _abandoned: list[object] = []  # connections that can't be closed without harm
-
-
-class SpoolError(Exception):
-    """The spool can't be used now. The text says why, and what to do."""
-
-
-class SpoolLostError(SpoolError):
-    """The file is gone: somebody has removed it, or it was damaged and has been set aside.
-
-    What was in it is not sent. The next use begins a new file.
-    """
 
 
 class SpoolFile:
@@ -170,6 +160,8 @@ class SpoolFile:
             advice = "make room on its disk"
         elif _is_locked(error):
             advice = "end the program that has locked it"
+        elif os.path.isfile(self.path) and not os.access(self.path, os.R_OK | os.W_OK):
+            advice = "it is another user's: give it to the one that runs this process"
         return SpoolError(f"The spool {self.path} can't be used ({problem}): {advice}")
 
     def _set_aside(self, problem: str) -> SpoolError:
@@ -243,6 +235,8 @@ def _prepare(db: sqlite3.Connection) -> None:
         )
     # A commit outlives the process as it is; the machine, once SQLite has written it back.
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA journal_size_limit = 4000000")  # after a large transaction
+    db.execute("PRAGMA secure_delete = ON")  # it is users' data
     db.execute("BEGIN IMMEDIATE")
     if not _has_format(db):
         for statement in _TABLES.split(";"):

@@ -6,10 +6,12 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from sentry_segment.api import SegmentApi
@@ -25,9 +27,12 @@ from sentry_segment.options import Options
 from sentry_segment.queue import MessageQueue
 from sentry_segment.shutdown import at_multiprocessing_exit, exit_budget, is_ending
 from sentry_segment.silence import outside_any_request, silence
-from sentry_segment.spool import LEASE, Spool
+from sentry_segment.spool_types import LEASE
 from sentry_segment.stats import Counters, DropReason, Stats
 from sentry_segment.verdict import Verdict
+
+if TYPE_CHECKING:
+    from sentry_segment.spool import Spool
 
 MAX_FLUSH = 1e6  # seconds; some of Python's waits take no more
 _SPOOL_AT_EXIT = 1.0  # seconds for what is still in memory, where another process locks the spool
@@ -74,11 +79,19 @@ class Worker:
         self._exchange: Future[Verdict] | None = None  # under way in a thread of its own
         options, log, now = self._options, self._log, self._clock.now
         self._queue = MessageQueue(options.max_queue_size, self._counters.lock)
-        spool = None
-        if options.spool is not None:
-            spool = Spool(options.spool, options.spool_max_bytes, options.write_key)
-        self._backlog = Backlog(self._queue, spool, self._counters, log, now)
+        self._backlog = Backlog(self._queue, self._make_spool(), self._counters, log, now)
         self._delivery = Delivery(self._backlog, options, self._counters, log, now)
+
+    def _make_spool(self) -> Spool | None:
+        if self._options.spool is None:
+            return None
+        try:
+            from sentry_segment.spool import Spool
+        except ImportError as error:  # some Pythons are built without SQLite
+            text = "The spool can't be used: messages wait in memory alone"
+            self._log.warn("spool", f"{text} ({describe(error)})")
+            return None
+        return Spool(self._options.spool, self._options.spool_max_bytes, self._options.write_key)
 
     # Called from any thread
 
@@ -141,10 +154,14 @@ class Worker:
         last_try = is_ending()
         if last_try:
             timeout = exit_budget.allow(timeout, self.exit_timeout)
-        if not self._undelivered() or threading.current_thread() is self._thread:
+        # A process that lives for a moment, and finds what others have left, sends that too.
+        with_recovered = last_try and self._stay_until > 0.0
+        if threading.current_thread() is self._thread:
+            return None
+        if not self._undelivered() and not with_recovered:
             return None
         now = self._clock.now()
-        flush = Flush(self._backlog.accepted, now, now + timeout, last_try)
+        flush = Flush(self._backlog.accepted, now, now + timeout, last_try, with_recovered)
         self._flushes.add(flush)
         self._wake.put(None)
         self._ensure_thread()
@@ -325,16 +342,19 @@ class Worker:
             self._delivery.hurry(overrule=flush.last_try)
         # Where nothing will be sent before its deadline, nobody is kept waiting for it.
         hopeless_before = max(self._clock.now(), self._delivery.ordered_until())
-        self._flushes.end(self._backlog.settled, hopeless_before)
+        backlog = self._backlog
+        is_recovery_over = backlog.has_looked and (
+            backlog.in_spool == 0 or backlog.is_hopeless or self._delivery.is_failing
+        )
+        self._flushes.end(backlog.settled, is_recovery_over, hopeless_before)
 
     # Fork and exit
 
-    def leave_spool(self) -> None:
+    def leave_spool(self, deadline: float) -> None:
         """Have the last messages written to the spool, and leave it to the next process."""
         if not self._backlog.is_spooling:
             return
-        deadline = self._clock.now() + _SPOOL_AT_EXIT
-        while len(self._queue) and self._clock.now() < deadline:
+        while len(self._queue) and not self._backlog.is_hopeless and self._clock.now() < deadline:
             # Where there is a thread, it has the lock, and writes by itself.
             if self._running.acquire(timeout=0.01):
                 try:
@@ -373,7 +393,9 @@ def flush_at_exit() -> None:
     flushes = [(worker, worker.begin_flush(worker.exit_timeout)) for worker in list(_workers)]
     for worker, flush in flushes:
         worker.finish_flush(flush)
-        worker.leave_spool()
+    deadline = time.monotonic() + _SPOOL_AT_EXIT
+    for worker, _ in flushes:
+        worker.leave_spool(deadline)
         worker.report_loss()
 
 

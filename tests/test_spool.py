@@ -17,8 +17,9 @@ from demo.collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import run, start
 from sentry_segment import DeliveryError, SegmentIntegration, TrackMessage
-from sentry_segment.spool import LEASE, Spool
+from sentry_segment.spool import Spool
 from sentry_segment.spool_file import APPLICATION_ID, SCHEMA
+from sentry_segment.spool_types import LEASE
 from spools import (
     FILES,
     MAX_BYTES,
@@ -727,3 +728,29 @@ def test_a_process_that_lost_its_messages_to_another_ends_with_those_under_way(
     assert users(collector) == ["under way", "next"]
     stats = integration.stats
     assert (stats.mirrored, stats.spooled, stats.delivered) == (3, 0, 2)
+
+
+def test_what_was_lost_to_another_and_is_claimed_back_is_as_anothers(
+    collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentry_segment.backlog._TEND_INTERVAL", 0.01)
+    integration = init(segment={"spool": path})
+    go = hold(collector)
+    capture(id="under way")
+    arrived(collector)
+    for n in range(3):
+        capture(id=f"u{n}")
+    wait_until(lambda: integration.stats.spooled == 4)
+    query(path, "UPDATE writers SET holder = 'another'")
+    wait_until(lambda: integration.stats.spooled == 1)  # that is under way
+    query(path, "UPDATE writers SET holder = NULL")
+    wait_until(lambda: integration.stats.recovered >= 3)
+    capture(id="next")
+    wait_until(lambda: integration.stats.queued == 0)
+    assert len(query(path, "SELECT id FROM writers")) == 2
+    go.set()
+    assert integration.flush(10.0)
+    wait_until(lambda: integration.stats.spooled == 0)
+    assert sorted(users(collector)) == ["next", "u0", "u1", "u2", "under way"]
+    assert integration.stats.delivered == 5
+    assert not kept(path)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from demo.collector import Collector, Reply
+from demo.collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import Script, names, run, start
 from spools import (
@@ -24,10 +24,12 @@ from spools import (
     begins_at_init,
     is_sound,
     kept,
+    leave,
     let_leases_lapse,
     open_files,
     outage,
     query,
+    track,
     wait_until,
 )
 from support import Init, capture
@@ -357,6 +359,26 @@ def test_a_child_that_is_killed_leaves_its_messages_to_its_parent(
     ended = script.end()
     assert ended.status == 0, ended.err
     assert sorted(names(collector)) == ["child0", "child1", "child2", "parent"]
+
+
+@pytest.mark.skipif(not begins_at_init, reason="an older SDK does not begin at init")
+def test_a_process_that_lives_for_a_moment_sends_what_was_left_before_it_ends(
+    collector: Collector, path: Path
+) -> None:
+    """As a job that is run every minute does: once, and not again each time."""
+    leave(path, track("left"))
+    asked = threading.Event()
+
+    def slow(call: Call) -> Reply | None:
+        asked.wait(0.3)  # for nothing: time in which a process could end
+        return None
+
+    collector.answer = slow
+    for _ in range(2):
+        ended = run(collector, "init()", spool=path)
+        assert (ended.status, ended.err) == (0, "")
+    assert len(collector.messages) == 1
+    assert not kept(path)
 
 
 FORKS = 100

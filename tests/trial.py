@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import sentry_sdk
+from sentry_sdk.integrations import Integration
 from sentry_sdk.transport import Transport
 
 import sentry_segment.backlog
@@ -37,7 +38,7 @@ import sentry_segment.spool
 from demo.collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
 from sentry_segment.spool import Spool
-from sentry_segment.spool_file import SpoolError
+from sentry_segment.spool_types import SpoolError
 
 WRITE_KEY = "wk_0123456789_trial"
 LEASE = 2.0  # seconds: so that even a short trial sees leases lapse
@@ -119,7 +120,7 @@ class Discarding(Transport):
 def work(host: str, spool: str, notes: str, seed: int) -> None:
     """Capture errors until somebody puts an end to it; with no `notes`, empty the spool."""
     logging.getLogger("sentry_segment").setLevel(logging.CRITICAL)  # a line for every fault
-    sentry_segment.spool.LEASE = LEASE
+    sentry_segment.spool.LEASE = LEASE  # type: ignore[attr-defined]
     sentry_segment.backlog._TEND_INTERVAL = LEASE / 3
     if notes:
         note_commits(note(notes, "spooled"), note(notes, "failed"))
@@ -131,6 +132,10 @@ def work(host: str, spool: str, notes: str, seed: int) -> None:
         shutdown_timeout=0.5,
     )
     if not notes:
+        if not hasattr(Integration, "setup_once_with_options"):
+            # Older SDKs: it looks into the spool with its first message.
+            sentry_sdk.set_user({"id": "the last"})
+            sentry_sdk.capture_event({"exception": {"values": [{"type": "LastError"}]}})
         sys.stdin.read()
         return
     captured = note(notes, "captured")
