@@ -342,11 +342,10 @@ class Worker:
             self._delivery.hurry(overrule=flush.last_try)
         # Where nothing will be sent before its deadline, nobody is kept waiting for it.
         hopeless_before = max(self._clock.now(), self._delivery.ordered_until())
-        backlog = self._backlog
-        is_recovery_over = backlog.has_looked and (
-            backlog.in_spool == 0 or backlog.is_hopeless or self._delivery.is_failing
+        is_recovery_over = self._backlog.has_looked and (
+            self._delivery.is_idle or self._delivery.is_failing
         )
-        self._flushes.end(backlog.settled, is_recovery_over, hopeless_before)
+        self._flushes.end(self._backlog.settled, is_recovery_over, hopeless_before)
 
     # Fork and exit
 

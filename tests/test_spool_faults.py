@@ -752,7 +752,7 @@ FORK_IN_C = """
 
     def fork():
         # As servers do that embed Python: without the hooks that come before a fork.
-        child = ctypes.CDLL(None).fork()
+        child = ctypes.PyDLL(None).fork()  # which keeps the interpreter's lock meanwhile
         if not child:
             ctypes.pythonapi.PyOS_AfterFork_Child()
         return child
