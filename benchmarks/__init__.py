@@ -1,0 +1,1 @@
+"""What the mirror costs, measured against comparable clients. `scripts/bench` runs it."""
