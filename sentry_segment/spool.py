@@ -47,12 +47,17 @@ class Spool:
 
     def add(self, bodies: Sequence[bytes]) -> int:
         """Append messages; returns how many of them, from the first on, had room in the file."""
+        insert = "INSERT INTO messages (writer, body) VALUES (?, ?)"
         with self._file.transaction() as db:
             self._renew_or_begin_writer(db)
+            at_most = sum(map(len, bodies)) + len(bodies) * pragma(db, "page_size")
+            if self._used_bytes(db) + at_most <= self._max_bytes:
+                db.executemany(insert, [(self.writer, body) for body in bodies])
+                return len(bodies)
             for added, body in enumerate(bodies):
                 if self._used_bytes(db) + len(body) > self._max_bytes:
                     return added
-                db.execute("INSERT INTO messages (writer, body) VALUES (?, ?)", (self.writer, body))
+                db.execute(insert, (self.writer, body))
         return len(bodies)
 
     def read(self, writers: Collection[int], without: Collection[int]) -> list[Row]:
@@ -74,8 +79,12 @@ class Spool:
 
     def delete(self, ids: Collection[int]) -> None:
         """Remove messages, whoever holds them by now."""
+        first, last = min(ids), max(ids)
         with self._file.transaction() as db:
-            db.executemany("DELETE FROM messages WHERE id = ?", [(number,) for number in ids])
+            if last - first + 1 == len(ids):  # as a rule; it takes half the time
+                db.execute("DELETE FROM messages WHERE id BETWEEN ? AND ?", (first, last))
+            else:
+                db.executemany("DELETE FROM messages WHERE id = ?", [(number,) for number in ids])
 
     def tend(self, writers: Collection[int]) -> tuple[dict[int, int], set[int]]:
         """Renew the lease of these writers, and claim others whose lease has lapsed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LEASE = 30.0
 """Seconds for which a process that holds messages need not say that it is still there."""
@@ -19,8 +19,7 @@ class SpoolLostError(SpoolError):
     """
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A message in the spool, encoded."""
 
     id: int
