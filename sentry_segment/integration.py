@@ -9,10 +9,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import sentry_sdk
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
-from sentry_sdk.scope import add_global_event_processor
+from sentry_sdk.scope import Scope, add_global_event_processor
 
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
 from sentry_segment.log import ProblemLog, describe, logger
@@ -198,8 +197,15 @@ class SegmentIntegration(Integration):
     def mirror(self, envelope: Envelope) -> None:
         """Queue the message for an envelope's event, where there is one. Raises no `Exception`."""
         try:
-            event: Any = envelope.get_event()
-            message = None if event is None else track_message(event, self._options.event_name)
+            for item in envelope.items:
+                # As `Envelope.get_event`, in half the time, which is most of what an event costs
+                # that is not mirrored.
+                if item.headers.get("type") == "event" and item.payload.json is not None:
+                    break
+            else:
+                return
+            event: Any = item.payload.json
+            message = track_message(event, self._options.event_name)
             if message is not None and characters(message) > MAX_MESSAGE_BYTES:
                 message = shorten(message)
                 if len(message["userId"]) > MAX_MESSAGE_BYTES:  # which is never cut
@@ -254,13 +260,15 @@ class SegmentIntegration(Integration):
 
 def _attach(event: Any, hint: Any) -> Any:
     """An event processor that passes every event on, and attaches the client at its first."""
-    client = sentry_sdk.get_client()
-    integration = client.get_integration(SegmentIntegration)
-    if integration is not None:
-        try:
-            integration.attach(client)
-        except Exception as error:  # noqa: BLE001 - the capture goes on
-            integration._log.warn(
-                "attach", f"Could not attach to the Sentry client: {describe(error)}"
-            )
+    client = Scope.get_client()
+    transport: object = client.transport
+    if type(transport) is not MirroringTransport:  # as it is but for the first event
+        integration = client.get_integration(SegmentIntegration)
+        if integration is not None:
+            try:
+                integration.attach(client)
+            except Exception as error:  # noqa: BLE001 - the capture goes on
+                integration._log.warn(
+                    "attach", f"Could not attach to the Sentry client: {describe(error)}"
+                )
     return event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -37,6 +38,9 @@ class MirroringTransport:
         self._inner = inner
         self._mirroring_to = integration
         self._mirror = worker
+        # Not a method: the look-ups on an object with `__getattr__` would take as long as all else
+        # does for an event that is not mirrored.
+        self.capture_envelope = _capturing(integration, inner)
         worker.open()
         # Called once: when the client is closed, or dropped without a close.
         self._release = finalize(self, worker.release)
@@ -56,14 +60,6 @@ class MirroringTransport:
         """The integration that sees what goes through here, also from behind other wrappers."""
         return self._mirroring_to
 
-    def capture_envelope(self, envelope: Envelope) -> Any:
-        try:
-            self._mirroring_to.mirror(envelope)
-        except BaseException:  # a signal handler's, say: it travels on, but not at Sentry's cost
-            self._inner.capture_envelope(envelope)
-            raise
-        return self._inner.capture_envelope(envelope)
-
     def flush(self, timeout: float, callback: Any = None) -> Any:
         """Flush both, side by side, within the timeout."""
         flush = self._mirroring_to.guarded(self._mirror.begin_flush, timeout)
@@ -77,6 +73,18 @@ class MirroringTransport:
     def kill(self) -> Any:
         self._release()
         return self._inner.kill()
+
+
+def _capturing(integration: SegmentIntegration, inner: Transport) -> Callable[[Envelope], Any]:
+    def capture_envelope(envelope: Envelope) -> Any:
+        try:
+            integration.mirror(envelope)
+        except BaseException:  # a signal handler's, say: it travels on, but not at Sentry's cost
+            inner.capture_envelope(envelope)
+            raise
+        return inner.capture_envelope(envelope)
+
+    return capture_envelope
 
 
 def _finish_in_loop(flush: Flush | None, result: Any, timeout: float) -> Any:
