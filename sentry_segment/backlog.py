@@ -7,12 +7,11 @@ import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sentry_segment.encoding import EncodingError, encode, fits
 from sentry_segment.log import ProblemLog, describe
-from sentry_segment.message import TrackMessage
+from sentry_segment.message import Draft, TrackMessage, parts_of, track_message
 from sentry_segment.queue import MessageQueue
 from sentry_segment.spool_types import LEASE, Row, SpoolError, SpoolLostError
 from sentry_segment.stats import Counters
@@ -25,19 +24,22 @@ _TEND_INTERVAL = LEASE / 3  # seconds
 _SPOOL_RETRY = 10.0  # seconds for which the spool is left alone when it could not be used
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A message on its way, with its JSON, or why it has none."""
 
     body: bytes = b""
-    error: EncodingError | None = None
-    given: TrackMessage | None = None
+    given: Draft | TrackMessage | None = None
     """As it was put; `None` where it was read from the spool."""
     row: Row | None = None
+    error: EncodingError | None = None
 
     @property
     def message(self) -> TrackMessage:
-        message: TrackMessage = json.loads(self.body) if self.given is None else self.given
+        if isinstance(self.given, dict):
+            return self.given
+        if self.given is not None and not self.body:
+            return track_message(parts_of(self.given))
+        message: TrackMessage = json.loads(self.body)
         return message
 
 
@@ -63,7 +65,9 @@ class Backlog:
         self._counters = counters
         self._log = log
         self._now = now
-        self._encoded: deque[Encoded] = deque()  # taken from the queue, older than what is in it
+        # Taken from the queue, and older than what is in it: encoded, and yet to be.
+        self._encoded: deque[Encoded] = deque()
+        self._taken: deque[Draft | TrackMessage] = deque()
         self._settled = 0
         self._overtaking = 0  # messages settled before older ones that are in the spool
         self._recovered = 0
@@ -90,7 +94,7 @@ class Backlog:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to hand out."""
-        return not (self._encoded or self._queue.waiting or self._readable())
+        return not (self._encoded or self._taken or self._queue.waiting or self._readable())
 
     @property
     def is_hopeless(self) -> bool:
@@ -274,8 +278,9 @@ class Backlog:
 
     def _write(self, spool: Spool) -> None:
         """Move what waits in memory now to the spool."""
-        for _ in range(self._queue.waiting // _CHUNK + 1):
-            self._encode_waiting(_CHUNK)
+        for _ in range((len(self._taken) + self._queue.waiting) // _CHUNK + 1):
+            while len(self._encoded) < _CHUNK and self._encode_next():
+                pass
             chunk = [each for each in self._encoded if each.error is None]
             if not chunk:
                 return
@@ -351,32 +356,36 @@ class Backlog:
 
     # Memory
 
-    def _encode_waiting(self, messages: int) -> None:
-        while len(self._encoded) < messages:
-            message = self._queue.take()
-            if message is None:
-                return
-            try:
-                self._encoded.append(Encoded(encode(message), given=message))
-            except EncodingError as error:
-                self._encoded.append(Encoded(error=error, given=message))
-            except BaseException as error:
-                # The message's own objects may raise anything, and must not end the thread. In
-                # the main thread it may be a signal handler's: there it travels on.
-                failed = EncodingError(f"the message has no JSON form: {describe(error)}")
-                self._encoded.append(Encoded(error=failed, given=message))
-                if threading.current_thread() is threading.main_thread():
-                    raise
+    def _encode_next(self) -> bool:
+        """Encode the oldest message that is not yet; False where there is none."""
+        if not self._taken:
+            self._queue.take(_CHUNK, self._taken)
+            if not self._taken:
+                return False
+        message = self._taken.popleft()
+        try:
+            self._encoded.append(Encoded(encode(message), message))
+        except EncodingError as error:
+            self._encoded.append(Encoded(given=message, error=error))
+        except BaseException as error:
+            # The message's own objects may raise anything, and must not end the thread. In
+            # the main thread it may be a signal handler's: there it travels on.
+            failed = EncodingError(f"the message has no JSON form: {describe(error)}")
+            self._encoded.append(Encoded(given=message, error=failed))
+            if threading.current_thread() is threading.main_thread():
+                raise
+        return True
 
     def _take_from_memory(self) -> list[Encoded]:
         batch: list[Encoded] = []
         size = 0
-        while True:
-            self._encode_waiting(1)
-            if not self._encoded or self._encoded[0].error is not None:
-                # A message that has no JSON form is handed out alone.
-                return batch or ([self._encoded.popleft()] if self._encoded else [])
-            size += len(self._encoded[0].body)
-            if not fits(len(batch) + 1, size):
-                return batch
+        while self._encoded or self._encode_next():
+            first = self._encoded[0]
+            size += len(first.body)
+            # A message that has no JSON form is handed out alone.
+            if batch and (first.error is not None or not fits(len(batch) + 1, size)):
+                break
             batch.append(self._encoded.popleft())
+            if first.error is not None:
+                break
+        return batch

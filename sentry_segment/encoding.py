@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import repeat
+from json.encoder import encode_basestring
 from typing import Any
 
 from sentry_segment.log import describe
-from sentry_segment.message import TrackMessage
+from sentry_segment.message import Draft, TrackMessage, compose, parts_of, texts
 
 MAX_MESSAGE_BYTES = 32_000  # "32 KB": the smaller reading is safe under both
 MAX_BATCH_BYTES = 500_000
@@ -30,13 +33,19 @@ class MessageTooLongError(EncodingError):
     """A message over the limit of one message even with its texts cut."""
 
 
-def encode(message: TrackMessage) -> bytes:
+def encode(message: Draft | TrackMessage) -> bytes:
     """One message as JSON in UTF-8, at most 32 KB: the longest texts are cut where it is more.
 
     Raises `EncodingError` where that can't be done: something in the message has no JSON form
     (which only `before_track` can have put there), or it is too long without any long text.
     """
     try:
+        if isinstance(message, str):
+            made_of = texts(parts_of(message))
+            body = _fill_in(*made_of, needs_escapes=_needs_escapes(message))
+            if len(body) > MAX_MESSAGE_BYTES:
+                body = _dump_cut(compose(*made_of), len(body))
+            return body
         body = _dump(message)
         if body == b"{}":
             raise EncodingError("the message is empty")
@@ -55,6 +64,28 @@ def shorten(message: TrackMessage) -> TrackMessage:
     long = sum(len(text) > MAX_MESSAGE_BYTES // 16 for text in _texts(message))
     cut: TrackMessage = _cut(message, MAX_MESSAGE_BYTES // max(long, 1))
     return cut
+
+
+def _fill_in(texts: list[str], has_ip: bool, has_request: bool, needs_escapes: bool) -> bytes:
+    """As `_dump(compose(...))`, in half the time."""
+    if needs_escapes:
+        texts = [encode_basestring(text)[1:-1] for text in texts]
+    return (_template(has_ip, has_request) % tuple(texts)).encode("utf-8", "replace")
+
+
+_ESCAPED = b'"\\' + bytes(range(0x20))
+
+
+def _needs_escapes(text: str) -> bool:
+    """Whether JSON escapes something in it (https://www.rfc-editor.org/rfc/rfc8259#section-7)."""
+    utf8 = text.encode("utf-8", "replace")
+    return len(utf8.translate(None, _ESCAPED)) < len(utf8)
+
+
+@lru_cache
+def _template(has_ip: bool, has_request: bool) -> str:
+    """A message in JSON with `%s` in the place of each text."""
+    return _dump(compose(repeat("%s"), has_ip, has_request)).decode()
 
 
 def _dump(message: Any) -> bytes:

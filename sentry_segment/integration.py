@@ -15,7 +15,7 @@ from sentry_sdk.scope import Scope, add_global_event_processor
 
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
 from sentry_segment.log import ProblemLog, describe, logger
-from sentry_segment.message import TrackMessage, characters, track_message
+from sentry_segment.message import Parts, TrackMessage, characters, draft, parts, track_message
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.shutdown import mark_end
@@ -205,18 +205,24 @@ class SegmentIntegration(Integration):
             else:
                 return
             event: Any = item.payload.json
-            message = track_message(event, self._options.event_name)
-            if message is not None and characters(message) > MAX_MESSAGE_BYTES:
-                message = shorten(message)
-                if len(message["userId"]) > MAX_MESSAGE_BYTES:  # which is never cut
-                    self._drop("send_error", "An error's user id is longer than a message may be")
-                    return
-            if message is not None and self._options.before_track is not None:
-                message = self._before_track(message, event)
-            if message is not None and self._worker is not None:
+            found = parts(event, self._options.event_name)
+            if found is None or self._worker is None:
+                return
+            if self._options.before_track is None and (made := draft(found, MAX_MESSAGE_BYTES)):
+                self._worker.put(made)
+            elif (message := self._message(found, event)) is not None:
                 self._worker.put(message)
         except Exception as error:  # noqa: BLE001 - the capture goes on, whatever happened here
             self._drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
+
+    def _message(self, found: Parts, event: Any) -> TrackMessage | None:
+        message = track_message(found)
+        if characters(message) > MAX_MESSAGE_BYTES:
+            message = shorten(message)
+            if len(message["userId"]) > MAX_MESSAGE_BYTES:  # which is never cut
+                self._drop("send_error", "An error's user id is longer than a message may be")
+                return None
+        return self._before_track(message, event) if self._options.before_track else message
 
     def _before_track(self, message: TrackMessage, event: Any) -> TrackMessage | None:
         assert self._options.before_track is not None

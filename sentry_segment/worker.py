@@ -21,7 +21,7 @@ from sentry_segment.delivery import Delivery
 from sentry_segment.exchange import in_own_thread
 from sentry_segment.flushes import Flush, Flushes
 from sentry_segment.log import ProblemLog, describe, logger
-from sentry_segment.message import TrackMessage
+from sentry_segment.message import Draft, TrackMessage
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import Options
 from sentry_segment.queue import MessageQueue
@@ -95,7 +95,7 @@ class Worker:
 
     # Called from any thread
 
-    def put(self, message: TrackMessage) -> None:
+    def put(self, message: Draft | TrackMessage) -> None:
         """Queue a message for delivery; where the queue is full, drop and count it."""
         if not self._queue.put(message):
             self.drop("queue_overflow")
@@ -120,9 +120,8 @@ class Worker:
     def stats(self) -> Stats:
         with self._counters.lock:
             backlog = self._backlog
-            return self._counters.snapshot(
-                backlog.accepted, len(self._queue), backlog.in_spool, backlog.recovered
-            )
+            mirrored, queued = self._queue.count()
+            return self._counters.snapshot(mirrored, queued, backlog.in_spool, backlog.recovered)
 
     def open(self) -> None:
         """Say that somebody is going to put messages."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import sentry_sdk
 
-from sentry_segment import SegmentIntegration
+from sentry_segment import SegmentIntegration, TrackMessage
+from sentry_segment.message import parts, track_message
 
 WRITE_KEY = "wk_0123456789_abcdef"
 
@@ -38,3 +39,9 @@ def capture(error: Exception | None = None, user: Any = None, **user_fields: Any
             event_id = sentry_sdk.capture_exception(raised)
     assert event_id is not None
     return event_id
+
+
+def message_for(event: dict[str, Any], event_name: str) -> TrackMessage | None:
+    """The message for an event, `None` where it is not to be mirrored."""
+    found = parts(event, event_name)
+    return None if found is None else track_message(found)

@@ -20,11 +20,12 @@ from sentry_segment.encoding import (
     fits,
     track_body,
 )
-from sentry_segment.message import TrackMessage, track_message
+from sentry_segment.message import TrackMessage
+from support import message_for
 
 
 def message(**properties: Any) -> TrackMessage:
-    made = track_message({"exception": {"values": [{"type": "E"}]}, "user": {"id": "u1"}}, "E")
+    made = message_for({"exception": {"values": [{"type": "E"}]}, "user": {"id": "u1"}}, "E")
     assert made is not None
     made["properties"].update(properties)
     return made

@@ -31,7 +31,7 @@ from support import Init, capture
 
 T = TypeVar("T")
 
-TIMEOUT = 0.3  # for faults that last until the client has had enough
+TIMEOUT = 0.6  # for faults that last until the client has had enough
 
 
 class GivenUp(list[tuple[Exception, list[str], str]]):
@@ -53,7 +53,10 @@ def mirror(
 ) -> Iterator[Callable[..., SegmentIntegration]]:
     """`mirror(**options)`: the SDK, with Segment on a port of its own and short backoffs."""
     monkeypatch.setattr(random, "random", lambda: 0.0005)
-    yield lambda **options: init(segment={"host": segment.url, "on_error": given_up, **options})
+    yield lambda **options: init(
+        max_value_length=100_000,  # older SDKs cut texts to 1,024
+        segment={"host": segment.url, "on_error": given_up, **options},
+    )
     segment.answer = None
 
 
@@ -392,3 +395,34 @@ def test_whatever_follows_a_2xx_the_message_is_delivered_and_not_repeated(
     stats = integration.stats
     assert (stats.delivered, stats.retries, stats.last_error) == (2, 0, None)
     assert not given_up
+
+
+def test_an_id_that_is_too_long_in_bytes_alone_is_given_up_with_its_message(
+    segment: Collector, mirror: Mirror, given_up: GivenUp
+) -> None:
+    integration = mirror()
+    lost = capture(id="\N{GRINNING FACE}" * 9_000)
+    sent = capture()
+    assert integration.flush(10.0)
+    assert ids(segment) == [sent]
+    [(error, messages, _)] = given_up
+    assert messages == [lost]
+    assert "over Segment's limit" in str(error)
+    assert integration.stats.dropped["send_error"] == 1
+
+
+def test_a_message_given_up_is_told_under_the_id_that_it_was_sent_with(
+    segment: Collector, init: Init
+) -> None:
+    """Even where the event had none, and it got one only when it was sent."""
+    given_up: list[TrackMessage] = []
+    integration = init(
+        before_send=lambda event, hint: {**event, "event_id": "no id"},
+        segment={"host": segment.url, "on_error": lambda error, lost: given_up.extend(lost)},
+    )
+    segment.answer = lambda call: Reply(403)
+    capture()
+    assert integration.flush(10.0)
+    segment.answer = None
+    [call] = segment.calls
+    assert [message["messageId"] for message in given_up] == call.message_ids

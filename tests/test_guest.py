@@ -319,7 +319,7 @@ def test_a_failure_in_the_mapping_costs_its_message_and_nothing_else(
 
     integration = init()
     with monkeypatch.context() as broken:
-        broken.setattr("sentry_segment.integration.track_message", fail)
+        broken.setattr("sentry_segment.integration.parts", fail)
         lost = capture()
     mirrored = capture()
     [message] = collector.wait_for_messages(1)
@@ -343,7 +343,7 @@ def test_a_log_handler_that_captures_errors_does_not_recurse(
 
     handler = Capturing()
     logging.getLogger("sentry_segment").addHandler(handler)
-    monkeypatch.setattr("sentry_segment.integration.track_message", fail)
+    monkeypatch.setattr("sentry_segment.integration.parts", fail)
     try:
         integration = init()
         capture()

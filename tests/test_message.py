@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentry_segment import __version__
-from sentry_segment.encoding import encode
-from sentry_segment.message import track_message
+from sentry_segment.encoding import MAX_MESSAGE_BYTES, encode
+from sentry_segment.message import draft, parts, track_message
+from support import message_for
 
 EVENT_ID = "0123456789abcdef0123456789abcdef"
 EVENT: dict[str, Any] = {
@@ -31,7 +32,7 @@ EVENT: dict[str, Any] = {
 
 def mirrored(**fields: Any) -> Any:
     """The message for an error of a known user with these fields."""
-    message = track_message({**EVENT, **fields}, "Error Captured")
+    message = message_for({**EVENT, **fields}, "Error Captured")
     assert message is not None
     return message
 
@@ -55,7 +56,7 @@ def test_a_message_in_full() -> None:
             "headers": {"user-agent": "Firefox/145.0", "referer": "https://shop.example/cart"},
         },
     }
-    assert track_message(event, "Oh no") == {
+    assert message_for(event, "Oh no") == {
         "type": "track",
         "messageId": EVENT_ID,
         "userId": "42",
@@ -86,7 +87,7 @@ def test_a_message_in_full() -> None:
 
 def test_absent_fields_are_empty_texts_and_context_is_left_out() -> None:
     event = {"exception": EVENT["exception"], "user": {"id": "u1"}}
-    message: Any = track_message(event, "Error Captured")
+    message: Any = message_for(event, "Error Captured")
     assert message["context"] == {"library": {"name": "sentry", "version": __version__}}
     assert message["properties"] == {
         "eventId": message["messageId"],
@@ -201,24 +202,24 @@ NO_IDS: list[Any] = [None, "", "[Filtered]", [], ["u1"], {}, b"u1", math.nan, 2.
 
 @pytest.mark.parametrize("user", [None, {}, "u1", ["id"], {"email": "jo@shop.example"}], ids=repr)
 def test_without_an_id_there_is_no_known_user(user: Any) -> None:
-    assert track_message({**EVENT, "user": user}, "Error Captured") is None
+    assert message_for({**EVENT, "user": user}, "Error Captured") is None
 
 
 @pytest.mark.parametrize("user_id", NO_IDS, ids=lambda value: type(value).__name__)
 def test_what_is_not_text_or_a_number_is_no_id(user_id: Any) -> None:
-    assert track_message({**EVENT, "user": {"id": user_id}}, "Error Captured") is None
+    assert message_for({**EVENT, "user": {"id": user_id}}, "Error Captured") is None
 
 
 @pytest.mark.parametrize(
     "exception", [None, [], {}, {"values": []}, {"values": None}, "KeyError", 5], ids=repr
 )
 def test_without_an_exception_value_it_is_no_error(exception: Any) -> None:
-    assert track_message({**EVENT, "exception": exception}, "Error Captured") is None
+    assert message_for({**EVENT, "exception": exception}, "Error Captured") is None
 
 
 @pytest.mark.parametrize("kind", ["transaction", "feedback"])
 def test_a_transaction_and_a_feedback_are_no_errors(kind: str) -> None:
-    assert track_message({**EVENT, "type": kind}, "Error Captured") is None
+    assert message_for({**EVENT, "type": kind}, "Error Captured") is None
 
 
 # Single fields
@@ -315,19 +316,81 @@ def test_a_message_shares_no_container_with_its_event() -> None:
             "env": {"REMOTE_ADDR": "203.0.113.7"},
         },
     }
-    theirs = {id(part) for part in parts(event) if isinstance(part, (dict, list))}
-    message = track_message(event, "Error Captured")
+    theirs = {id(part) for part in contents(event) if isinstance(part, (dict, list))}
+    message = message_for(event, "Error Captured")
     assert message is not None
-    assert not theirs & {id(part) for part in parts(message)}
-    assert {type(part) for part in parts(message)} == {dict, str}
+    assert not theirs & {id(part) for part in contents(message)}
+    assert {type(part) for part in contents(message)} == {dict, str}
 
 
-def parts(value: Any) -> Iterator[Any]:
+def contents(value: Any) -> Iterator[Any]:
     """A value and all that is in it."""
     yield value
     if isinstance(value, (dict, list)):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from parts(part)
+            yield from contents(part)
+
+
+# Drafts
+
+plain = st.one_of(
+    st.text(st.characters(), max_size=40),
+    st.text(st.sampled_from('ab"\\\n\t\x00\x1f\x7f /%?&#é€😀\ud800'), max_size=12),
+)
+plain_events = st.fixed_dictionaries(
+    {
+        "event_id": st.uuids().map(lambda number: number.hex),
+        "timestamp": st.datetimes(min_value=datetime(1970, 1, 1)).map(
+            lambda moment: moment.isoformat(timespec="microseconds") + "Z"
+        ),
+        "exception": plain.map(lambda kind: {"values": [{"type": kind}]}),
+        "user": st.fixed_dictionaries({"id": plain}, optional={"ip_address": plain}),
+    },
+    optional={
+        **dict.fromkeys(("transaction", "release", "environment"), plain),
+        "level": st.sampled_from(["info", "fatal"]) | plain,
+        "request": st.fixed_dictionaries(
+            {},
+            optional={
+                "url": plain.map("https://shop.example/".__add__) | plain,
+                "method": st.sampled_from(["GET", "post"]) | plain,
+                "query_string": st.none() | plain,
+                "env": st.fixed_dictionaries({}, optional={"REMOTE_ADDR": plain}),
+                "headers": st.dictionaries(
+                    st.sampled_from(["User-Agent", "user-agent", "USER-agent", "Referer"]), plain
+                ),
+            },
+        ),
+    },
+)
+
+
+@settings(max_examples=500, deadline=None, database=None)
+@given(event=plain_events, name=plain)
+def test_a_message_that_has_waited_as_a_draft_is_the_same(event: dict[str, Any], name: str) -> None:
+    found = parts(event, name)
+    if found is None:
+        assert event["user"]["id"] in ("", "[Filtered]")
+        return
+    made = draft(found, MAX_MESSAGE_BYTES)
+    if made is None:
+        assert any("\x7f" in part for part in found)
+    else:
+        assert type(made) is str
+        assert encode(made) == encode(track_message(found))
+
+
+def test_only_texts_make_a_draft_and_not_without_a_limit() -> None:
+    event = {**EVENT, "transaction": "t" * 1_000, "request": {"query_string": [["a", "b"]]}}
+    found = parts(event, "Error Captured")
+    assert found is not None
+    assert draft(found, 10_000) is None
+    found = parts({**event, "request": {"query_string": "a=b"}}, "Error Captured")
+    assert found is not None
+    made = draft(found, 10_000)
+    assert made is not None
+    assert draft(found, len(made)) == made
+    assert draft(found, len(made) - 1) is None
 
 
 # Whatever the event holds
@@ -394,16 +457,16 @@ junk_exceptions = st.lists(st.one_of(junk, record("type", "value")), min_size=1,
 def test_any_event_gives_a_valid_message_or_none(
     event: dict[str, Any], values: list[Any], user: Any, user_id: Any
 ) -> None:
-    assert_valid(track_message(event, "Error Captured"))
+    assert_valid(message_for(event, "Error Captured"))
     event["exception"] = {"values": values}
-    assert_valid(track_message(event, "Error Captured"))
+    assert_valid(message_for(event, "Error Captured"))
     event["user"] = user_id
-    assert_valid(track_message(event, "Error Captured"))
+    assert_valid(message_for(event, "Error Captured"))
     event["user"] = {**user, "id": user_id}
-    assert_valid(track_message(event, "Error Captured"))
+    assert_valid(message_for(event, "Error Captured"))
     event["user"] = {**user, "id": "u1"}
     event["type"] = "error"
-    message = track_message(event, "Error Captured")
+    message = message_for(event, "Error Captured")
     assert message is not None
     assert_valid(message)
 
@@ -411,7 +474,7 @@ def test_any_event_gives_a_valid_message_or_none(
 def assert_valid(message: Any) -> None:
     if message is None:
         return
-    assert {type(part) for part in parts(message)} == {dict, str}
+    assert {type(part) for part in contents(message)} == {dict, str}
     assert message["userId"] not in ("", "[Filtered]")
     assert re.fullmatch("[0-9a-f]{32}", message["messageId"])
     datetime.strptime(message["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ")

@@ -255,3 +255,16 @@ def test_an_anonymous_user_is_not_mirrored(
     sentry_sdk.capture_exception(ValueError())
     assert delivered(collector, integration) == []
     assert len(collector.events) == 1
+
+
+@pytest.mark.parametrize(
+    "user_id", ["a\x7fb", "\x7f", "a\x00b", 'a"b\\', "\ud800", "a\x7f\x7fb", "é😀"]
+)
+def test_whatever_characters_an_id_has_it_arrives_as_it_is(
+    user_id: str, collector: Collector, init: Init
+) -> None:
+    integration = init()
+    capture(id=user_id)
+    [message] = delivered(collector, integration)
+    assert message["userId"] == user_id.encode("utf-8", "replace").decode()
+    assert message["properties"]["exceptionType"] == "ValueError"

@@ -7,11 +7,11 @@ from queue import Empty, SimpleQueue
 
 from demo.collector import Collector
 from sentry_segment.log import ProblemLog
-from sentry_segment.message import TrackMessage, track_message
+from sentry_segment.message import TrackMessage
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import Options
 from sentry_segment.worker import Worker
-from support import WRITE_KEY
+from support import WRITE_KEY, message_for
 
 
 class VirtualClock:
@@ -73,7 +73,7 @@ def worker(collector: Collector, clock: VirtualClock, **given: object) -> Worker
 
 def message(user_id: str = "u1") -> TrackMessage:
     """A message of its own id."""
-    made = track_message(
+    made = message_for(
         {"exception": {"values": [{"type": "E"}]}, "user": {"id": user_id}}, "Error Captured"
     )
     assert made is not None
