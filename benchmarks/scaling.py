@@ -15,7 +15,7 @@ import sentry_sdk
 
 from benchmarks.child import Child
 from benchmarks.collector import Collector
-from benchmarks.events import enveloped, error, sample
+from benchmarks.events import Sample, enveloped, error, sample
 from benchmarks.figures import Effort, Figure, Line, Table, Target
 from benchmarks.spread import Spread, short
 from benchmarks.subjects import DSN, WRITE_KEY, Call, Discarding, Mirror
@@ -28,14 +28,9 @@ _BLOCK = 200
 
 def over_messages(collector: Collector, folder: str, amounts: list[int]) -> dict[str, Points]:
     """Seconds of CPU for each message: of the process, and of the thread that captures."""
-    mirror = Mirror()
-    mirror.start(collector.url, room=max(amounts) + 1)
     pool = [sample(number) for number in range(1000)]
     ids = [uuid4().hex for _ in range(max(amounts))]
-    mirror.ready(pool[0])()
-    mirror.flush()
-    gc.collect()
-    gc.freeze()
+    mirror = _warm(collector, max(amounts) + 1, pool[0])
     whole: Points = []
     calling: Points = []
     for amount in amounts:
@@ -56,13 +51,8 @@ def over_threads(
     collector: Collector, folder: str, amounts: list[int], messages: int
 ) -> dict[str, Points]:
     """The same, where so many threads capture at once."""
-    mirror = Mirror()
-    mirror.start(collector.url, room=messages + 1)
     pool = [sample(number) for number in range(1024)]
-    mirror.ready(pool[0])()
-    mirror.flush()
-    gc.collect()
-    gc.freeze()
+    mirror = _warm(collector, messages + 1, pool[0])
     whole: Points = []
     calling: Points = []
     for amount in amounts:
@@ -95,11 +85,8 @@ def over_threads(
 
 def over_waiting(collector: Collector, folder: str, amounts: list[int]) -> Points:
     """The calling thread's seconds for a message, with so many that wait."""
-    mirror = Mirror()
-    mirror.start(collector.url, room=max(amounts) + 100_000)
     pool = [sample(number) for number in range(_BLOCK)]
-    mirror.ready(pool[0])()
-    mirror.flush()
+    mirror = _warm(collector, max(amounts) + 100_000, pool[0])
     collector.hold()
     waiting, points = 0, []
     for amount in amounts:
@@ -160,6 +147,17 @@ def over_clients(collector: Collector, folder: str, amounts: list[int]) -> Point
         points.append((float(amount), 2 * _block(calls)))
         mirror.flush()
     return points
+
+
+def _warm(collector: Collector, room: int, first: Sample) -> Mirror:
+    """A mirror that has sent one error, with nothing else for the garbage collector to walk."""
+    mirror = Mirror()
+    mirror.start(collector.url, room=room)
+    mirror.ready(first)()
+    mirror.flush()
+    gc.collect()
+    gc.freeze()
+    return mirror
 
 
 _REPEATS = 7

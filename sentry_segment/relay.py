@@ -62,7 +62,7 @@ _REQUEST_FIELDS = (
 # (https://url.spec.whatwg.org/#path-percent-encode-set).
 _PATH_SAFE = "/%!$&'()*+,;=:@[]|^~"
 _PLAIN_URL = re.compile(
-    r"https?://[a-z0-9][a-z0-9.-]*(?::[0-9]{4,5})?/[A-Za-z0-9/_!$&'()*+,;=:@~-]*"
+    r"https?://[a-z0-9][a-z0-9.-]*(?::[0-9]{4,5})?(?:/(?!\.)[A-Za-z0-9_!$&'()*+,;=:@~.-]*)+"
 )
 _SPECIAL_URL = re.compile(r"(https?|wss?|ftp):[/\\]*([^/\\]*)(.*)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ftp": 21}
