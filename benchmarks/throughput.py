@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import random
-import resource
 import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.child import Child, status
+from benchmarks.child import Child, forget_peak, status
 from benchmarks.collector import Collector
 from benchmarks.events import Sample, sample
 from benchmarks.figures import Effort, Figure, Table, Target, best
@@ -23,12 +22,10 @@ _POOL = 1000  # events that are put in turn, each time under another id
 Result = dict[str, float]
 
 
-def measure(
-    collector: Collector, folder: str, name: str, events: int, threads: int, prepared: int
-) -> Result:
-    """Put `events` errors; as many ids as are `prepared` are made beforehand."""
+def measure(collector: Collector, folder: str, name: str, events: int, threads: int) -> Result:
+    """Put so many errors. CPU and peak memory are less what the process had used before."""
     pool = [sample(number) for number in range(_POOL)]
-    ids = [uuid4().hex for _ in range(prepared)]
+    ids = [uuid4().hex for _ in range(events)]
     client = subject(name, folder)
     client.start(collector.url, room=events + 1000)
     client.ready(pool[0])()
@@ -44,18 +41,16 @@ def measure(
     ]
     for producer in producers:
         producer.start()
+    forget_peak()
+    memory, cpu = status("VmRSS"), time.process_time()
     begin.wait()
     began = time.monotonic()
     for producer in producers:
         producer.join()
     client.flush()
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu, memory = time.process_time() - cpu, status("VmHWM") - memory
     seconds = collector.wait_for(events + 1) - began
-    return {
-        "rate": events / seconds,
-        "cpu": used.ru_utime + used.ru_stime,
-        "memory": status("VmHWM"),
-    }
+    return {"rate": events / seconds, "cpu": cpu, "memory": memory}
 
 
 def _put(
@@ -78,27 +73,20 @@ def run(effort: Effort) -> Figure:
     if not effort.quick:
         plan += [(large, 1, PEERS, 1), (large, 8, (MIRROR, SPOOLED), 1)]  # which take long
     results: dict[tuple[int, int], dict[str, list[Result]]] = {}
-    alone: dict[str, list[Result]] = {}
     shuffled = random.Random(1)
     for events, threads, names, rounds in plan:
         for number in range(rounds):
             effort.say(f"{events:,} events, {threads} threads, round {number + 1} of {rounds}")
             for name in shuffled.sample(names, len(names)):
-                child = Child(measure, name=name, events=events, threads=threads, prepared=events)
+                child = Child(measure, name=name, events=events, threads=threads)
                 results.setdefault((events, threads), {}).setdefault(name, []).append(
                     child.result()
                 )
-                if (events, threads) == (small, 1) and number < 3:
-                    one = Child(measure, name=name, events=1, threads=1, prepared=events)
-                    alone.setdefault(name, []).append(one.result())
-    return _figure(results, alone, small, large)
+    return _figure(results, small, large)
 
 
 def _figure(
-    results: dict[tuple[int, int], dict[str, list[Result]]],
-    alone: dict[str, list[Result]],
-    small: int,
-    large: int,
+    results: dict[tuple[int, int], dict[str, list[Result]]], small: int, large: int
 ) -> Figure:
     # Seconds an event, so that less is better as everywhere else.
     costs = {
@@ -112,14 +100,11 @@ def _figure(
         [[name, *(_rate(of.get(name)) for of in results.values())] for name in names],
     )
     used = {
-        what: {
-            name: [max(each[what] - _median(alone[name], what), 1e-9) for each in rounds]
-            for name, rounds in results[small, 1].items()
-        }
+        what: {name: [each[what] for each in rounds] for name, rounds in results[small, 1].items()}
         for what in ("cpu", "memory")
     }
     needs = Table(
-        f"What {small:,} events take, more than one event takes",
+        f"What {small:,} events take, after the start and one event",
         ["client", "CPU, seconds", "peak memory, MB"],
         [
             [
@@ -159,11 +144,7 @@ def _figure(
         ),
     ]
     raw: dict[str, Any] = {f"{n} events, {t} threads": of for (n, t), of in results.items()}
-    return Figure("throughput", [rates, needs], targets, raw=raw | {"1 event": alone})
-
-
-def _median(rounds: Sequence[Result], what: str) -> float:
-    return Spread.of([each[what] for each in rounds]).median
+    return Figure("throughput", [rates, needs], targets, raw=raw)
 
 
 def _rate(rounds: list[Result] | None) -> str:
