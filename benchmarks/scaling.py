@@ -24,11 +24,12 @@ from benchmarks.timing import frozen, processor, timed
 Points = list[tuple[float, float]]
 
 _BLOCK = 200
+_POOL = 128  # events, that they stay in the processor's cache whatever the amount
 
 
 def over_messages(collector: Collector, folder: str, amounts: list[int]) -> dict[str, Points]:
     """Seconds of CPU for each message: of the process, and of the thread that captures."""
-    pool = [sample(number) for number in range(1000)]
+    pool = [sample(number) for number in range(_POOL)]
     ids = [uuid4().hex for _ in range(max(amounts))]
     mirror = _warm(collector, max(amounts) + 1, pool[0])
     whole: Points = []
@@ -38,7 +39,7 @@ def over_messages(collector: Collector, folder: str, amounts: list[int]) -> dict
         for _ in range(max(1, min(30, 20_000 // amount))):
             began, here = time.process_time(), time.thread_time()
             for number in range(amount):
-                mirror.ready(pool[number % 1000], ids[number])()
+                mirror.ready(pool[number % _POOL], ids[number])()
             thread.append(time.thread_time() - here)
             mirror.flush()
             process.append(time.process_time() - began)
@@ -51,7 +52,7 @@ def over_threads(
     collector: Collector, folder: str, amounts: list[int], messages: int
 ) -> dict[str, Points]:
     """The same, where so many threads capture at once."""
-    pool = [sample(number) for number in range(1024)]
+    pool = [sample(number) for number in range(_POOL)]
     mirror = _warm(collector, messages + 1, pool[0])
     whole: Points = []
     calling: Points = []

@@ -11,6 +11,7 @@ from sentry_segment.backlog import Backlog, Encoded
 from sentry_segment.encoding import EncodingError, MessageTooLongError
 from sentry_segment.log import ProblemLog, describe
 from sentry_segment.options import Options
+from sentry_segment.rate_limit import RateLimit
 from sentry_segment.stats import Counters, DropReason
 from sentry_segment.verdict import DeliveryError, Outcome, Verdict, backoff
 
@@ -21,24 +22,6 @@ class Request:
 
     messages: list[bytes]
     retry_count: int
-
-
-class RateLimit:
-    """At most so many requests in any stretch of so many seconds."""
-
-    def __init__(self, requests: int, seconds: float) -> None:
-        self._seconds = seconds
-        self._requests: deque[float] = deque(maxlen=requests)
-
-    def ready_at(self) -> float:
-        """The time from which the next request is allowed."""
-        if len(self._requests) < (self._requests.maxlen or 0):
-            return 0.0
-        return self._requests[0] + self._seconds
-
-    def note(self, now: float) -> None:
-        """Count a request that is made now."""
-        self._requests.append(now)
 
 
 class Delivery:

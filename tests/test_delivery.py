@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -428,6 +429,28 @@ def test_the_rate_limit_makes_requests_wait_and_drops_nothing(
         deliver(started[0], message())
     assert made_at == pytest.approx([1_000 + 10 * (n // 3) for n in range(10)])
     assert len(collector.messages) == 10
+
+
+@pytest.mark.parametrize(("limit", "at_once"), [(200, 20), (25, 10)])
+def test_requests_are_spread_evenly_but_for_the_first(
+    limit: int, at_once: int, collector: Collector, clock: VirtualClock, started: list[Worker]
+) -> None:
+    started.append(worker(collector, clock, rate_limit=(limit, 1.0)))
+    made_at: list[float] = []
+    collector.answer = lambda call: made_at.append(clock.time)
+    for _ in range(2 * limit):
+        deliver(started[0], message())
+    waits = [after - before for before, after in pairwise(made_at)]
+    between = 1.0 / (limit - at_once)
+    spread = [between] * (2 * limit - at_once)
+    assert waits == pytest.approx([0.0] * (at_once - 1) + spread, abs=1e-9)
+    in_a_stretch = [after - before for before, after in zip(made_at, made_at[limit:], strict=False)]
+    assert min(in_a_stretch) >= 1.0 - 1e-9
+    clock.time += 1.0 - 2.5 * between  # the last three requests are younger than a second
+    del made_at[:]
+    for _ in range(at_once - 2):
+        deliver(started[0], message())
+    assert made_at[0] == made_at[-2] < made_at[-1]
 
 
 # The snapshot
