@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import combinations
 from statistics import median
 from typing import Any
 from uuid import uuid4
@@ -206,29 +207,26 @@ def run(effort: Effort) -> Figure:
     rows += [_row("whole process", x, points) for x, points in whole.items()]
     table = Table(
         "Scaling, microseconds of CPU for one message",
-        ["of", "against the number of", "from", "to", "least", "most", "most / least"],
+        ["of", "against the number of", "from", "to", "least", "most", "growth"],
         rows,
-        "Each figure is the median of several blocks. Of the whole process, fewer than 1,000 "
-        "messages are left out: there, the fixed cost of a request is what counts. Of the calling "
-        "thread, fewer than 100: to wake the other thread is a fixed cost too.",
+        "Each figure is the median of several blocks. The growth is the most by which the cost "
+        "rises from any number to a larger one. Few messages in a row cost more each, for waking "
+        "the other thread and a request are fixed costs.",
     )
     raw = {"calling thread": calling, "whole process": whole}
     return Figure("scaling", [table], _flat(rows), lines, raw)
 
 
 def _row(of: str, x: str, points: Points) -> list[str]:
-    least = {("calling thread", "messages"): 100, ("whole process", "messages"): 1000}
-    counted = [point for point in points if point[0] >= least.get((of, x), 0)] or points
-    costs = [cost for _, cost in counted]
-    ends = [f"{counted[0][0]:,.0f}", f"{counted[-1][0]:,.0f}"]
-    smallest, largest = min(costs), max(costs)
-    figures = [short(1e6 * smallest), short(1e6 * largest), short(largest / smallest)]
-    return [of, x, *ends, *figures]
+    costs = [cost for _, cost in points]
+    ends = [f"{points[0][0]:,.0f}", f"{points[-1][0]:,.0f}"]
+    growth = max(later / sooner for sooner, later in combinations(costs, 2))
+    return [of, x, *ends, short(1e6 * min(costs)), short(1e6 * max(costs)), short(growth)]
 
 
 def _flat(rows: Sequence[Sequence[str]]) -> list[Target]:
     """What stays flat varies by less than the machine's own speed does from second to second."""
     return [
-        Target(f"scaling: {of}, most / least over {x}", Spread.of([float(flat)]), at_most=2)
+        Target(f"scaling: {of}, growth with {x}", Spread.of([float(flat)]), at_most=2)
         for of, x, *_, flat in rows
     ]

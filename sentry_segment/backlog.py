@@ -279,8 +279,7 @@ class Backlog:
     def _write(self, spool: Spool) -> None:
         """Move what waits in memory now to the spool."""
         for _ in range((len(self._taken) + self._queue.waiting) // _CHUNK + 1):
-            while len(self._encoded) < _CHUNK and self._encode_next():
-                pass
+            self.encode_ahead()
             chunk = [each for each in self._encoded if each.error is None]
             if not chunk:
                 return
@@ -355,6 +354,11 @@ class Backlog:
             self._log.warn("spool", f"{error}. Until it can be used, messages wait in memory alone")
 
     # Memory
+
+    def encode_ahead(self) -> None:
+        """Use a wait to encode what is sent after it."""
+        while len(self._encoded) < _CHUNK and self._encode_next():
+            pass
 
     def _encode_next(self) -> bool:
         """Encode the oldest message that is not yet; False where there is none."""

@@ -316,13 +316,16 @@ class Worker:
                 wake_at = min(wake_at, self._delivery.ready_at())
                 if self._delivery.ready_at() <= now:
                     return True
+                if not self._backlog.is_spooling:
+                    self._backlog.encode_ahead()
             elif until is not None or self._leave():
                 return False
             if until is not None:
                 if until <= now:
                     return False
                 wake_at = min(wake_at, until)
-            self._clock.wait(self._wake, None if wake_at == math.inf else max(0.0, wake_at - now))
+            remaining = None if wake_at == math.inf else max(0.0, wake_at - self._clock.now())
+            self._clock.wait(self._wake, remaining)
         return False
 
     def _leave(self) -> bool:
