@@ -1,10 +1,9 @@
-"""The docs say what is true: their examples run, their tables and links are those of the code."""
+"""The examples of the docs run, and do what the text says; the messages shown are real ones."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,10 @@ import pytest
 import sentry_sdk
 
 from demo.collector import Collector, Reply
+from pages import BLOCKS, Block
 from sentry_segment import SegmentIntegration
-from sentry_segment.stats import DROP_REASONS, Stats
-from sentry_segment.verdict import Outcome, judge
 from support import Init, capture
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DSN = "https://public@sentry.example.com/1"
 
 OPTIONS = {
@@ -29,26 +25,22 @@ OPTIONS = {
 }
 
 
-def blocks(language: str) -> list[Any]:
-    """Every code block of this language, named by its page and line."""
-    found = []
-    for page in PAGES:
-        text = page.read_text()
-        for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            line = text.count("\n", 0, match.start()) + 1
-            found.append(pytest.param(match[1], id=f"{page.name}:{line}"))
-    return found
+# Those of the pages on a stack need that stack: their own tests run them.
+PYTHON = [
+    block for block in BLOCKS if block.language == "python" and "stacks" not in block.page.parts
+]
+COMPLETE = [block for block in PYTHON if "sentry_sdk.init(" in block.text]
+JSON = [block for block in BLOCKS if block.language == "json"]
 
 
-PYTHON = blocks("python")
-COMPLETE = [block for block in PYTHON if "sentry_sdk.init(" in block.values[0]]
+def name(block: Block) -> str:
+    return block.name
 
 
 def code_with(part: str) -> str:
     """The one complete example that holds this text."""
-    [code] = [block.values[0] for block in COMPLETE if part in block.values[0]]
-    assert isinstance(code, str)
-    return code
+    [block] = [block for block in COMPLETE if part in block.text]
+    return block.text
 
 
 # Python
@@ -81,14 +73,16 @@ def run(code: str, collector: Collector) -> dict[str, Any]:
     return names
 
 
-@pytest.mark.parametrize("code", PYTHON)
-def test_every_python_block_compiles(code: str) -> None:
-    compile(code, "example", "exec")
+@pytest.mark.parametrize("block", PYTHON, ids=name)
+def test_every_python_block_compiles(block: Block) -> None:
+    compile(block.text, "example", "exec")
 
 
-@pytest.mark.parametrize("code", COMPLETE)
-def test_every_complete_example_mirrors_an_error(code: str, here: Collector) -> None:
-    run(code, here)
+@pytest.mark.parametrize(
+    "block", [each for each in COMPLETE if "def show(" not in each.text], ids=name
+)
+def test_every_complete_example_mirrors_an_error(block: Block, here: Collector) -> None:
+    run(block.text, here)
     event_id = capture(id="a-users-id")
     sentry_sdk.flush(10.0)
     mirrored = {message["messageId"]: message for message in here.messages}
@@ -152,6 +146,40 @@ def capture_in_request() -> None:
     )
 
 
+def test_the_example_without_request_sends_the_id_and_the_properties_alone(here: Collector) -> None:
+    run(code_with("def without_request"), here)
+    capture_in_request()
+    [message] = here.wait_for_messages(1)
+    assert list(message["context"]) == ["library"]
+    assert message["userId"] == "1906"
+    assert message["properties"]["transaction"] == "checkout"
+
+
+def test_the_example_with_another_id_changes_it_for_segment_alone(here: Collector) -> None:
+    run(code_with("def with_our_id"), here)
+    capture(id="staff-1906")
+    sentry_sdk.flush(10.0)
+    assert [message["userId"] for message in here.messages] == ["1906"]
+    assert [event["user"]["id"] for event in here.events] == ["staff-1906"]
+
+
+def test_the_example_for_development_shows_a_message_and_sends_none(
+    here: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(code_with("def show"), here)
+    sentry_sdk.flush(10.0)
+    assert "'exceptionType': 'ValueError'" in capsys.readouterr().out
+    assert len(here.events) == 1
+    assert not here.calls
+
+
+def test_the_first_look_of_troubleshooting_prints_the_counters(
+    here: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(code_with("is anybody there?"), here)
+    assert "mirrored=1" in capsys.readouterr().out
+
+
 def test_the_example_of_before_track_drops_and_edits(here: Collector) -> None:
     run(code_with('.get("synthetic")'), here)
     sentry_sdk.set_tag("plan", "enterprise")
@@ -174,14 +202,14 @@ def test_the_example_of_on_error_logs_what_is_lost(
 
 
 def test_the_example_of_all_options_is_accepted() -> None:
-    [code] = [block.values[0] for block in PYTHON if "max_queue_size=50_000" in block.values[0]]
+    [code] = [block.text for block in PYTHON if "max_queue_size=50_000" in block.text]
     names: dict[str, Any] = {}
     exec(code, names)
     assert "events.eu1.segmentapis.com" in repr(names["segment"])
 
 
 def test_the_example_of_sigterm_sets_a_handler() -> None:
-    [code] = [block.values[0] for block in PYTHON if "SIGTERM" in block.values[0]]
+    [code] = [block.text for block in PYTHON if "SIGTERM" in block.text]
     before = signal.getsignal(signal.SIGTERM)
     try:
         exec(code, {})
@@ -195,14 +223,14 @@ def test_the_example_of_sigterm_sets_a_handler() -> None:
 # JSON
 
 
-@pytest.mark.parametrize("text", blocks("json"))
+@pytest.mark.parametrize("block", JSON, ids=name)
 def test_every_message_shown_has_the_keys_of_a_real_one(
-    text: str, collector: Collector, init: Init
+    block: Block, collector: Collector, init: Init
 ) -> None:
     init(environment="production")
     capture_in_request()
     [real] = collector.wait_for_messages(1)
-    shown = json.loads(text)
+    shown = json.loads(block.text)
     del real["sentAt"]  # the request's, not the message's: the docs say so
     assert keys(shown) == keys(real)
     assert shown["messageId"] == shown["properties"]["eventId"]
@@ -214,115 +242,3 @@ def keys(value: Any) -> Any:
     return (
         {key: keys(part) for key, part in value.items()} if isinstance(value, dict) else type(value)
     )
-
-
-# Tables
-
-
-def rows(page: str, heading: str) -> list[list[str]]:
-    """The rows of the table whose first row begins with `heading`."""
-    text = (ROOT / page).read_text()
-    match = re.search(
-        rf"^\| {re.escape(heading)} \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE
-    )
-    assert match, f"no such table in {page}"
-    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in match[1].splitlines()]
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/options.md"])
-def test_the_options_are_those_of_the_constructor(page: str) -> None:
-    shown = {}
-    for option, default, *_ in rows(page, "option | default"):
-        [name] = re.findall(r"`(\w+)`", option)
-        shown[name] = eval(default.strip("`"))
-    assert shown == OPTIONS
-    assert list(shown) == list(OPTIONS)
-
-
-def test_every_option_has_a_section_of_its_own() -> None:
-    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/options.md").read_text(), re.MULTILINE)
-    assert headings == list(OPTIONS)
-
-
-def test_the_counters_are_those_of_stats() -> None:
-    fields = [row[0].strip("`") for row in rows("docs/delivery.md", "field")]
-    assert fields == list(inspect.signature(Stats).parameters)
-    reasons = [row[0].strip("`") for row in rows("docs/delivery.md", "reason in `dropped`")]
-    assert sorted(reasons) == sorted(DROP_REASONS)
-
-
-def test_the_verdicts_are_those_of_the_code() -> None:
-    """The table against the verdict on every status."""
-    shown = {}
-    for status in range(200, 600):
-        [shown[status]] = [
-            meaning
-            for answer, meaning in rows("docs/delivery.md", "answer")
-            if covers(answer, status)
-        ]
-    words = {
-        Outcome.DELIVERED: "delivered",
-        Outcome.RETRY: "try again",
-        Outcome.REFUSED: "given up",
-        Outcome.SPLIT: "split",
-    }
-    for status, meaning in shown.items():
-        assert meaning.startswith(words[judge(status, None, 0.0).outcome]), status
-
-
-def covers(answer: str, status: int) -> bool:
-    """Whether a row's first cell speaks of a status: "2xx", "5xx other than 501", "other 4xx"."""
-    if answer.startswith("no answer") or answer.endswith("to a single message"):
-        return False  # no status, or no other than that of a batch
-    general, _, excepted = answer.partition(" other than ")
-    if str(status) in re.findall(r"\d{3}", excepted):
-        return False
-    if str(status) in re.findall(r"\d{3}", general):
-        return True
-    named = {
-        number
-        for cell, *_ in rows("docs/delivery.md", "answer")
-        for number in re.findall(r"\d{3}", cell.partition(" other than ")[0])
-    }
-    return f"{status // 100}xx" in general and str(status) not in named
-
-
-def test_the_modules_are_those_of_the_package() -> None:
-    shown = {
-        name
-        for row in rows("docs/how-it-works.md", "module")
-        for name in re.findall(r"`(\w+\.py)`", row[0])
-    }
-    real = {path.name for path in (ROOT / "sentry_segment").glob("*.py")}
-    assert shown == {name for name in real if not name.startswith("_")}
-
-
-# Links
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_relative_links_point_at_what_is_there(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
-        if re.match(r"https?://", target):
-            continue
-        path, _, anchor = target.partition("#")
-        file = page.parent / path if path else page
-        assert file.is_file(), target
-        assert not anchor or anchor in anchors(file), target
-
-
-def anchors(page: Path) -> set[str]:
-    """Those of a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def test_every_page_is_in_the_navigation() -> None:
-    navigation = (ROOT / "mkdocs.yml").read_text()
-    for page in (ROOT / "docs").glob("*.md"):
-        assert f": {page.name}\n" in navigation
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_page_has_a_place_left_to_be_filled_in(page: Path) -> None:
-    assert not re.search(r"^[A-Z]{3,}$|\bTODO\b|\bTBD\b", page.read_text(), re.MULTILINE)

@@ -36,7 +36,7 @@ def snake_case(name: str) -> str:
 
 
 def _flat(nested: dict[str, Any], prefix: str) -> dict[str, str]:
-    columns = {}
+    columns: dict[str, str] = {}
     for key, value in nested.items():
         name = prefix + snake_case(key)
         columns |= _flat(value, name + "_") if isinstance(value, dict) else {name: value}

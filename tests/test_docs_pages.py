@@ -1,0 +1,157 @@
+"""The pages of the docs hold together: links, commands, files and languages."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import sentry_segment
+from pages import BLOCKS, PAGES, ROOT, Block
+from sentry_segment.options import WRITE_KEY_VARIABLE
+
+LANGUAGES = {"python", "json", "sql", "sh", "text", "toml", "ini"}
+"""Those whose blocks some test runs or checks."""
+
+
+def name(page: Path | Block) -> str:
+    return page.name
+
+
+def blocks(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+# Links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_relative_links_point_at_what_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if re.match(r"https://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.is_file(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for page in PAGES:
+        if (ROOT / "docs") in page.parents:
+            assert f": {page.relative_to(ROOT / 'docs')}\n" in navigation
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_page_has_a_place_left_to_be_filled_in(page: Path) -> None:
+    assert not re.search(r"^(?!SELECT$)[A-Z]{3,}$|\bTODO\b|\bTBD\b", page.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_of_the_project_that_is_named_is_there(page: Path) -> None:
+    named = re.findall(r"`(?:scripts/test )?((?:tests|scripts|docs)/[\w./-]+)`", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    missing = [each for each in sentry_segment.__all__ if f"sentry_segment.{each}" not in page]
+    assert missing == []
+
+
+# Code blocks
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=name)
+def test_every_block_is_in_a_language_that_is_checked(block: Block) -> None:
+    assert block.language in LANGUAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_of_a_page_is_found(page: Path) -> None:
+    fences = re.findall(r"^ *```", page.read_text(), re.MULTILINE)
+    assert len(fences) == 2 * len([block for block in BLOCKS if block.page == page])
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=name)
+def test_every_command_is_one_that_exists(block: Block) -> None:
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.match(r"\w+=", words[0]):
+            words.pop(0)
+        if words:
+            check(words[0], words[1:])
+
+
+def check(command: str, arguments: list[str]) -> None:
+    if command.startswith("scripts/"):
+        assert os.access(ROOT / command, os.X_OK)
+        check_arguments(command, arguments)
+    elif command == "pip":
+        assert arguments[0] == "install"
+        check_requirement(arguments[1])
+    elif command == "export":
+        assert arguments[0].startswith(WRITE_KEY_VARIABLE + "=")
+    elif command.startswith(".venv/test/bin/"):  # the environment of scripts/test
+        assert f'"{Path(command).name}>=' in (ROOT / "pyproject.toml").read_text()
+    else:
+        pytest.fail(f"no test knows {command}: add how it is to be checked")
+
+
+def check_arguments(script: str, arguments: list[str]) -> None:
+    """Files are there; options and names are known to what the script runs."""
+    main = {"scripts/bench": "benchmarks/__main__.py", "scripts/trial": "tests/trial.py"}
+    known = (ROOT / script).read_text() + (ROOT / main.get(script, script)).read_text()
+    for argument in arguments:
+        if argument.startswith("tests/"):
+            assert (ROOT / argument).is_file(), argument
+        elif script != "scripts/test" and not argument.isdigit():  # whose others are pytest's
+            assert argument in known, argument
+
+
+def check_requirement(requirement: str) -> None:
+    package, _, extra = requirement.rstrip("]").partition("[")
+    assert package in (".", "sentry-segment")
+    assert not extra or f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text(), extra
+
+
+@pytest.mark.parametrize("block", blocks("text"), ids=name)
+def test_every_output_shown_has_the_words_of_the_program(block: Block) -> None:
+    sources = [*(ROOT / "benchmarks").glob("*.py"), ROOT / "tests/trial.py"]
+    words = {word for source in sources for word in re.findall(r"[a-z]+", source.read_text())}
+    labels = [re.split("  +", line.strip())[0] for line in block.text.splitlines()]
+    unknown = [
+        word
+        for label in labels
+        for word in re.findall(r"\b[a-z]{3,}\b", label)
+        if word not in words
+    ]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("block", blocks("ini"), ids=name)
+def test_every_ini_block_can_be_read(block: Block) -> None:
+    assert _read_ini(block.text).sections()
+
+
+def _read_ini(text: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    return parser
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=name)
+def test_every_toml_block_can_be_read(block: Block) -> None:
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
+    assert tomllib.loads(block.text)

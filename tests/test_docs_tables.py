@@ -1,0 +1,209 @@
+"""The tables of the docs are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentry_sdk
+
+from demo.collector import Collector
+from pages import ROOT, rows
+from sentry_segment import SegmentIntegration
+from sentry_segment.stats import DROP_REASONS, Stats
+from sentry_segment.verdict import Outcome, judge
+from support import Init
+
+OPTIONS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(SegmentIntegration).parameters.items()
+}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/options.md"])
+def test_the_options_are_those_of_the_constructor(page: str) -> None:
+    shown = {}
+    for option, default, *_ in rows(page, "option | default"):
+        [name] = re.findall(r"`(\w+)`", option)
+        shown[name] = eval(default.strip("`"))
+    assert shown == OPTIONS
+    assert list(shown) == list(OPTIONS)
+
+
+def test_every_option_has_a_section_of_its_own() -> None:
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/options.md").read_text(), re.MULTILINE)
+    assert headings == list(OPTIONS)
+
+
+def test_the_counters_are_those_of_stats() -> None:
+    fields = [row[0].strip("`") for row in rows("docs/delivery.md", "field")]
+    assert fields == list(inspect.signature(Stats).parameters)
+    reasons = [row[0].strip("`") for row in rows("docs/delivery.md", "reason in `dropped`")]
+    assert sorted(reasons) == sorted(DROP_REASONS)
+
+
+def test_the_verdicts_are_those_of_the_code() -> None:
+    """The table against the verdict on every status."""
+    shown = {}
+    for status in range(200, 600):
+        [shown[status]] = [
+            meaning
+            for answer, meaning in rows("docs/delivery.md", "answer")
+            if covers(answer, status)
+        ]
+    words = {
+        Outcome.DELIVERED: "delivered",
+        Outcome.RETRY: "try again",
+        Outcome.REFUSED: "given up",
+        Outcome.SPLIT: "split",
+    }
+    for status, meaning in shown.items():
+        assert meaning.startswith(words[judge(status, None, 0.0).outcome]), status
+
+
+def covers(answer: str, status: int) -> bool:
+    """Whether a row's first cell speaks of a status: "2xx", "5xx other than 501", "other 4xx"."""
+    if answer.startswith("no answer") or answer.endswith("to a single message"):
+        return False  # no status, or no other than that of a batch
+    general, _, excepted = answer.partition(" other than ")
+    if str(status) in re.findall(r"\d{3}", excepted):
+        return False
+    if str(status) in re.findall(r"\d{3}", general):
+        return True
+    named = {
+        number
+        for cell, *_ in rows("docs/delivery.md", "answer")
+        for number in re.findall(r"\d{3}", cell.partition(" other than ")[0])
+    }
+    return f"{status // 100}xx" in general and str(status) not in named
+
+
+def test_the_modules_are_those_of_the_package() -> None:
+    shown = {
+        name
+        for row in rows("docs/how-it-works.md", "module")
+        for name in re.findall(r"`(\w+\.py)`", row[0])
+    }
+    real = {path.name for path in (ROOT / "sentry_segment").glob("*.py")}
+    assert shown == {name for name in real if not name.startswith("_")}
+
+
+# What is sent
+
+
+def paths(message: Any, path: str = "") -> set[str]:
+    """Those of all values in a message: `context.page.url`."""
+    if not isinstance(message, dict):
+        return {path}
+    return {found for key in message for found in paths(message[key], f"{path}.{key}".strip("."))}
+
+
+def real_message(collector: Collector, init: Init) -> dict[str, Any]:
+    """One that has all that a message can have."""
+    init(environment="production", release="shop@1.4.2")
+    sentry_sdk.capture_event(
+        {
+            "exception": {"values": [{"type": "KeyError"}]},
+            "user": {"id": "1906"},
+            "transaction": "checkout",
+            "request": {
+                "url": "https://shop.example/checkout?express=1",
+                "method": "POST",
+                "headers": {"User-Agent": "Mozilla/5.0", "Referer": "https://shop.example/cart"},
+                "env": {"REMOTE_ADDR": "198.51.100.6"},
+            },
+        }
+    )
+    [message] = collector.wait_for_messages(1)
+    return message
+
+
+@pytest.mark.parametrize("page", ["docs/what-is-sent.md", "docs/migrating.md"])
+def test_every_field_of_a_message_is_in_the_table(
+    page: str, collector: Collector, init: Init
+) -> None:
+    real = paths(real_message(collector, init)) - {"sentAt"}
+    shown = {
+        name for field, *_ in rows(page, "field") for name in re.findall(r"`([\w.]+)`", field)
+    } - {"sentAt"}
+    whole = {"context.library", "integration"}  # each in one row
+    real = {path for path in real if not path.startswith(tuple(whole))} | whole
+    constant = {"type"} if page == "docs/what-is-sent.md" else set()
+    assert shown == real - constant
+
+
+def test_the_privacy_table_shows_how_to_remove_a_field(collector: Collector, init: Init) -> None:
+    real = real_message(collector, init)
+    removed = set()
+    for fields, _example, _source, _personal, remedy in rows(
+        "docs/what-is-sent.md", "field | example"
+    ):
+        [field, *_] = re.findall(r"`([\w.]+)`", fields)
+        if not remedy.startswith("`message"):
+            assert remedy in ("needed", "drop the message: `return None`")
+            continue
+        message = copy.deepcopy(real)
+        assert value_at(message, field)
+        exec(remedy.strip("`"), {"message": message})
+        assert not value_at(message, field), remedy
+        removed.add(field)
+    assert len(removed) == 11
+
+
+def value_at(message: Any, path: str) -> Any:
+    for key in path.split("."):
+        message = message.get(key) if isinstance(message, dict) else None
+    return message
+
+
+# Log lines
+
+
+def test_every_log_line_is_in_the_table() -> None:
+    shown = [
+        text.split("…")[0].lstrip("1 ")
+        for cell, *_ in rows("docs/troubleshooting.md", "line begins with")
+        for text in re.findall(r"`([^`]+)`", cell)
+    ]
+    lines = [line for path in (ROOT / "sentry_segment").glob("*.py") for line in logged(path)]
+    missing = [
+        line
+        for line in lines
+        if not any(line.startswith(text) or text.startswith(line) for text in shown)
+    ]
+    assert missing == []
+    unknown = [
+        text
+        for text in shown
+        if not any(line.startswith(text) or text.startswith(line) for line in lines)
+    ]
+    assert unknown == []
+
+
+def logged(path: Path) -> list[str]:
+    """The constant beginnings of what a module logs."""
+    found = []
+    position = {"warning": 0, "SpoolError": 0, "SpoolLostError": 0, "warn": 1, "_drop": 1}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            place = position.get(called)
+            if place is not None and place < len(node.args):
+                found.append(beginning(node.args[place]))
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "text":
+            found.append(beginning(node.value))  # which is logged some lines below
+        elif isinstance(node, ast.FunctionDef) and node.name == "_refusal":
+            found += [beginning(n.value) for n in ast.walk(node) if isinstance(n, ast.Return)]
+    return [text for text in found if text]
+
+
+def beginning(text: ast.expr | None) -> str:
+    part = text.values[0] if isinstance(text, ast.JoinedStr) else text
+    return (
+        str(part.value).removeprefix("%d ").split("%")[0] if isinstance(part, ast.Constant) else ""
+    )
