@@ -39,8 +39,8 @@ class SegmentIntegration(Integration):
         write_key: the Segment source's write key; `None` reads the environment variable
             `SEGMENT_WRITE_KEY`. Where it is empty, the integration does nothing, and says so in
             its log.
-        host: base URL of Segment, or of a collector compatible with it. Workspaces in the EU have
-            `https://events.eu1.segmentapis.com`.
+        host: base URL of Segment, `https://api.segment.io`, or of a collector compatible with it.
+            Workspaces in the EU have `https://events.eu1.segmentapis.com`.
         event_name: the track calls' `event`.
         before_track: `(message, event) -> message or None`, called in the capturing thread with
             each message and a deep copy of the Sentry event it was made from: edits the message,
