@@ -149,7 +149,8 @@ def capture_in_request() -> None:
 def test_the_example_without_request_sends_the_id_and_the_properties_alone(here: Collector) -> None:
     run(code_with("def without_request"), here)
     capture_in_request()
-    [message] = here.wait_for_messages(1)
+    sentry_sdk.flush(10.0)
+    [message] = here.messages
     assert list(message["context"]) == ["library"]
     assert message["userId"] == "1906"
     assert message["properties"]["transaction"] == "checkout"
