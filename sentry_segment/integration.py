@@ -268,13 +268,18 @@ def _attach(event: Any, hint: Any) -> Any:
     """An event processor that passes every event on, and attaches the client at its first."""
     client = Scope.get_client()
     transport: object = client.transport
-    if type(transport) is not MirroringTransport:  # as it is but for the first event
-        integration = client.get_integration(SegmentIntegration)
-        if integration is not None:
-            try:
-                integration.attach(client)
-            except Exception as error:  # noqa: BLE001 - the capture goes on
-                integration._log.warn(
-                    "attach", f"Could not attach to the Sentry client: {describe(error)}"
-                )
+    if (
+        type(transport) is MirroringTransport
+        # Or it was another client's, and given to this one as an option.
+        and transport.mirroring_to is client.integrations.get(SegmentIntegration.identifier)
+    ):
+        return event  # as it is but for the first event
+    integration = client.get_integration(SegmentIntegration)
+    if integration is not None:
+        try:
+            integration.attach(client)
+        except Exception as error:  # noqa: BLE001 - the capture goes on
+            integration._log.warn(
+                "attach", f"Could not attach to the Sentry client: {describe(error)}"
+            )
     return event

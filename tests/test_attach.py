@@ -244,6 +244,21 @@ def test_an_instance_shared_by_two_clients_mirrors_each_event_to_its_clients_key
     assert len(collector.messages) == len(transport.events) == 2
 
 
+def test_a_transport_taken_from_another_client_mirrors_to_the_new_clients_key_too(
+    collector: Collector, init: Init
+) -> None:
+    init()
+    capture(id="first")
+    integration = init(
+        transport=sentry_sdk.get_client().transport, segment={"write_key": OTHER_KEY}
+    )
+    capture(id="second")
+    assert integration.flush(10.0)
+    assert integration.stats.delivered == 1
+    sent = [(call.write_key, each["userId"]) for call in collector.calls for each in call.messages]
+    assert (OTHER_KEY, "second") in sent
+
+
 def test_with_envelopes_printed_errors_are_mirrored_once(
     collector: Collector, init: Init, monkeypatch: pytest.MonkeyPatch
 ) -> None:
