@@ -271,7 +271,7 @@ def _attach(event: Any, hint: Any) -> Any:
     if (
         type(transport) is MirroringTransport
         # Or it was another client's, and given to this one as an option.
-        and transport.mirroring_to is client.integrations.get(SegmentIntegration.identifier)
+        and transport._mirroring_to is client.integrations.get("segment")
     ):
         return event  # as it is but for the first event
     integration = client.get_integration(SegmentIntegration)
