@@ -168,10 +168,13 @@ class SegmentIntegration(Integration):
             self.guarded(self._worker_for(options).resume)
 
     def attach(self, client: Any) -> None:
+        """Watch a client's transport from now on, if there is anything to be mirrored."""
+        if client.transport is not None and self._options.write_key:
+            self.watch(client)
+
+    def watch(self, client: Any) -> None:
         """Watch a client's transport from now on, if that is not done yet."""
         transport = client.transport
-        if transport is None or not self._options.write_key:
-            return  # nothing is sent to Sentry, or nothing to be mirrored
         if getattr(transport, "mirroring_to", None) is self:
             return
         # Should two threads come by here at once, each wraps the bare transport, and either of the

@@ -71,6 +71,8 @@ class Counters:
         """Held over changes that belong together, those of the queue included."""
         self._dropped: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
         self.delivered = 0
+        self.collected = 0
+        """Messages that were never put, for a test has them (`sentry_segment.testing`)."""
         self.retries = 0
         self.last_error: str | None = None
 
@@ -81,11 +83,11 @@ class Counters:
     def snapshot(self, mirrored: int, queued: int, spooled: int, recovered: int) -> Stats:
         """To be called with the lock held."""
         return Stats(
-            mirrored=mirrored,
+            mirrored=mirrored + self.collected,
             queued=queued,
             spooled=spooled,
             recovered=recovered,
-            delivered=self.delivered,
+            delivered=self.delivered + self.collected,
             retries=self.retries,
             dropped=MappingProxyType(dict(self._dropped)),
             last_error=self.last_error,

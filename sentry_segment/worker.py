@@ -117,6 +117,11 @@ class Worker:
         """Count a message that was dropped before it was put."""
         self._counters.drop(reason)
 
+    def count_collected(self) -> None:
+        """Count a message that a test has collected instead of putting it."""
+        with self._counters.lock:
+            self._counters.collected += 1
+
     def stats(self) -> Stats:
         with self._counters.lock:
             backlog = self._backlog

@@ -22,12 +22,13 @@ def files_in(folder: str) -> set[str]:
 
 
 def check_wheel(path: Path) -> None:
-    """The package with all its files, and nothing else; a description without dead links."""
+    """The package with all its files, the plugin of pytest, and no more; no dead links in it."""
     with zipfile.ZipFile(path) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         fields = message_from_string(archive.read(metadata).decode())
-    assert names == files_in("sentry_segment"), names ^ files_in("sentry_segment")
+    wanted = {"_sentry_segment_pytest.py", *files_in("sentry_segment")}
+    assert names == wanted, names ^ wanted
     assert "sentry_segment/py.typed" in names
 
     required = [each for each in fields.get_all("Requires-Dist", []) if "extra ==" not in each]
@@ -48,7 +49,7 @@ def check_sdist(path: Path) -> None:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
-    wanted |= {"pyproject.toml", "mkdocs.yml"}
+    wanted |= {"pyproject.toml", "mkdocs.yml", "_sentry_segment_pytest.py"}
     for folder in ("sentry_segment", "tests", "docs", "examples", "benchmarks", "scripts"):
         wanted |= files_in(folder)
     assert wanted <= names, f"missing: {wanted - names}"

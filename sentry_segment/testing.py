@@ -1,0 +1,180 @@
+"""For users' own tests: the messages for Segment, collected instead of sent.
+
+    from sentry_segment.testing import capture_messages
+
+    with capture_messages() as messages:
+        client.post("/checkout")
+    assert [message["userId"] for message in messages] == ["1906"]
+
+Production knows nothing of it: while a block is open, some methods are replaced by those below.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sentry_sdk.scope import Scope
+from sentry_sdk.transport import Transport
+
+from sentry_segment import relay
+from sentry_segment.encoding import EncodingError, MessageTooLongError, encode
+from sentry_segment.integration import SegmentIntegration
+from sentry_segment.log import logger
+from sentry_segment.message import Draft, TrackMessage, parts
+from sentry_segment.network import NetworkOptions
+from sentry_segment.transport import MirroringTransport
+from sentry_segment.worker import Worker
+
+if TYPE_CHECKING:
+    from sentry_sdk.envelope import Envelope
+
+
+@contextmanager
+def capture_messages() -> Iterator[list[TrackMessage]]:
+    """Collect, while the block runs, the messages of every integration in this process.
+
+    The list has them in the order of their captures, as Segment would get them: from any thread,
+    edited by `before_track`, normalised, and cut to 32 KB. Nothing is sent to Segment, and no
+    thread is started for it. An integration needs no write key for it, and its client no DSN.
+    Where blocks overlap, each gets every message.
+
+    `integration.stats` counts what is collected under `mirrored` and `delivered`;
+    `integration.flush` has nothing to wait for. What was waiting before the block is sent as ever.
+    Why an event was not mirrored is logged, on the logger `sentry_segment`.
+    """
+    messages: list[TrackMessage] = []
+    _open(messages)
+    try:
+        yield messages
+    finally:
+        _close(messages)
+    if not messages and Scope.get_client().get_integration(SegmentIntegration) is None:
+        logger.warning(
+            "No messages for Segment: the active Sentry client has no SegmentIntegration. "
+            "Have the test call sentry_sdk.init(integrations=[SegmentIntegration()]), "
+            "or what calls that; it needs neither a DSN nor a write key"
+        )
+
+
+_lock = threading.RLock()
+_lists: list[list[TrackMessage]] = []  # of the open blocks
+_detach: list[tuple[Any, Transport | None, Any]] = []  # client, its transport before, and since
+
+
+def _open(messages: list[TrackMessage]) -> None:
+    with _lock:
+        _lists.append(messages)
+        if len(_lists) == 1:
+            _put_in_place([(owner, name, ours) for owner, name, ours, _ in _replaced])
+
+
+def _close(messages: list[TrackMessage]) -> None:
+    with _lock:
+        # Not by `remove`, which takes lists for the same that are equal.
+        _lists[:] = [each for each in _lists if each is not messages]
+        if _lists:
+            return
+        while _detach:
+            client, before, since = _detach.pop()
+            if client.transport is since:  # and the client was not closed
+                client.transport = before
+            since._release()
+        _put_in_place([(owner, name, usual) for owner, name, _, usual in _replaced])
+
+
+def _put_in_place(functions: Sequence[tuple[type, str, Any]]) -> None:
+    # Not `mock.patch`: an application's `mock.patch.stopall()` would end it, and have us send.
+    for owner, name, function in functions:
+        setattr(owner, name, function)
+
+
+# What stands in the place of the methods
+
+
+def _put(worker: Worker, message: Draft | TrackMessage) -> None:
+    try:
+        body = encode(message)
+    except EncodingError as error:
+        too_long = isinstance(error, MessageTooLongError)
+        worker.drop("send_error" if too_long else "internal_sdk_error")
+        logger.warning("A message can't be sent and was not collected: %s", error)
+        return
+    worker.count_collected()
+    for messages in _lists.copy():
+        messages.append(json.loads(body))
+
+
+def _resume(worker: Worker) -> None:
+    """What other processes left in the spool waits until the block is over."""
+
+
+def _attach(integration: SegmentIntegration, client: Any) -> None:
+    """As `SegmentIntegration.attach`, without a need for a DSN or a write key."""
+    with _lock:
+        before = client.transport
+        if not _lists or (before is None and client.options["dsn"]):
+            return  # the block is over, or the client is closed
+        options = integration._options
+        if not options.write_key:
+            bare = replace(options, spool=None)
+            worker = _Idle(bare, NetworkOptions(), integration._log, exit_timeout=0.0)
+            integration.__dict__.setdefault("_worker", worker)
+        if before is None:
+            client.transport = _Nowhere(client.options)
+        integration.watch(client)
+        since = client.transport
+        if type(since) is MirroringTransport and (before is None or not options.write_key):
+            _detach.append((client, before, since))
+
+
+def _mirror(integration: SegmentIntegration, envelope: Envelope) -> None:
+    _usual_mirror(integration, envelope)
+    event = envelope.get_event()
+    reason = integration.guarded(_why_not, event)
+    if reason:
+        logger.warning("An event was not mirrored to Segment: %s", reason)
+
+
+_usual_mirror = SegmentIntegration.mirror
+
+
+def _why_not(event: Any) -> str | None:
+    if event is None or parts(event, "") is not None:
+        return None
+    if relay.first_exception(event.get("exception")) is None:
+        return "it has no exception"
+    return "its user has no id; have sentry_sdk.set_user set one"
+
+
+_replaced = (
+    (Worker, "put", _put, Worker.put),
+    (Worker, "resume", _resume, Worker.resume),
+    (SegmentIntegration, "attach", _attach, SegmentIntegration.attach),
+    (SegmentIntegration, "mirror", _mirror, _usual_mirror),
+)
+
+
+class _Idle(Worker):
+    """The worker of an integration without a write key, which must never send anything."""
+
+    def put(self, message: Draft | TrackMessage) -> None:
+        if _lists:
+            _put(self, message)
+
+
+class _Nowhere(Transport):
+    """In the place of the transport that a client without a DSN does not have."""
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        pass
+
+    def flush(self, timeout: float, callback: Any = None) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass

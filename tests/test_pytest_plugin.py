@@ -1,0 +1,150 @@
+"""The fixture `segment_messages`, as pytest finds it in a project that has the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pages import BLOCKS, Block
+
+SET_UP = """
+import sentry_sdk
+from sentry_segment import SegmentIntegration
+
+sentry_sdk.init(integrations=[SegmentIntegration()])
+
+def fail(user_id):
+    sentry_sdk.set_user({"id": user_id})
+    sentry_sdk.capture_exception(KeyError("address"))
+"""
+
+
+def run(folder: Path, test: str, *arguments: str) -> str:
+    """Run pytest on a file with this text, in a project of its own; what it prints."""
+    (folder / "test_it.py").write_text(test)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_a_test_has_its_own_messages_without_an_import(tmp_path: Path) -> None:
+    test = f"""{SET_UP}
+def test_first(segment_messages):
+    fail("1")
+    assert [message["userId"] for message in segment_messages] == ["1"]
+
+def test_second(segment_messages):
+    assert segment_messages == []
+    fail("2")
+    fail("3")
+    assert [message["userId"] for message in segment_messages] == ["2", "3"]
+"""
+    assert "2 passed" in run(tmp_path, test)
+    assert "2 passed" in run(tmp_path, test, "-n", "2")
+
+
+def test_a_run_that_does_not_use_it_imports_nothing_for_it(tmp_path: Path) -> None:
+    test = """
+import sys
+
+def test_imports():
+    wanted = {"sentry_sdk", "sentry_segment", "httpx"}
+    assert not wanted & set(sys.modules)
+    assert "_sentry_segment_pytest" in sys.modules
+"""
+    assert "1 passed" in run(tmp_path, test)
+
+
+def test_it_is_listed_with_its_description(tmp_path: Path) -> None:
+    listed = run(tmp_path, "", "--fixtures")
+    assert "segment_messages" in listed
+    assert "The messages for Segment of this test, collected instead of sent." in listed
+
+
+# The page
+
+
+SHOP = """
+from flask import Flask
+import sentry_sdk
+from sentry_segment import SegmentIntegration
+
+sentry_sdk.init(integrations=[SegmentIntegration()])
+app = Flask(__name__)
+
+@app.post("/checkout")
+def checkout():
+    sentry_sdk.set_user({"id": "1906"})
+    raise KeyError("address")
+"""
+FASTAPI_SHOP = """
+from fastapi import FastAPI
+import sentry_sdk
+from sentry_segment import SegmentIntegration
+
+sentry_sdk.init(integrations=[SegmentIntegration()])
+app = FastAPI()
+
+@app.post("/checkout")
+async def checkout():
+    sentry_sdk.set_user({"id": "1906"})
+    raise KeyError("address")
+"""
+DJANGO_SHOP = """
+import django
+from django.conf import settings
+from django.urls import path
+import pytest
+import sentry_sdk
+from sentry_segment import SegmentIntegration
+
+def checkout(request):
+    sentry_sdk.set_user({"id": "1906"})
+    raise KeyError("address")
+
+urlpatterns = [path("checkout", checkout)]
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"])
+django.setup()
+sentry_sdk.init(integrations=[SegmentIntegration()])
+
+@pytest.fixture
+def client():
+    from django.test import Client
+    return Client(raise_request_exception=False)
+"""
+PARTS = {
+    "In a test": ("shop.py", SHOP),
+    "Flask": ("shop.py", SHOP),
+    "FastAPI": ("shop.py", FASTAPI_SHOP),
+    "Django": ("conftest.py", DJANGO_SHOP),
+    "Without pytest": ("shop.py", SHOP),
+}
+EXAMPLES = [
+    pytest.param(block, id=block.name)
+    for block in BLOCKS
+    if block.page.name == "testing.md" and block.language == "python"
+]
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_every_example_of_the_page_is_a_test_that_passes(block: Block, tmp_path: Path) -> None:
+    name, text = PARTS[block.heading]
+    (tmp_path / name).write_text(text)
+    assert "1 passed" in run(tmp_path, block.text)
+    broken = block.text.replace("1906", "1907")
+    assert broken != block.text
+    assert "1 failed" in run(tmp_path, broken)
+
+
+def test_each_part_of_the_page_has_an_example() -> None:
+    assert {example.values[0].heading for example in EXAMPLES} == set(PARTS)  # type: ignore[union-attr]
