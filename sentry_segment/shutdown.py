@@ -56,6 +56,19 @@ def at_multiprocessing_exit(function: Callable[[], object]) -> None:
         util.Finalize(None, at_exit, exitpriority=0)
 
 
+def at_celery_exit(function: Callable[[], object]) -> None:
+    """Call a function when this process ends, where it is a child of Celery's prefork pool.
+
+    Such a child ends with `os._exit` too, and not by way of `multiprocessing`. By then Sentry's
+    Celery integration has flushed. Where this is called again, nothing is added.
+    """
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        signals.worker_process_shutdown.connect(
+            lambda **_: function(), weak=False, dispatch_uid="sentry_segment"
+        )
+
+
 class ExitBudget:
     """The seconds that flushing may still add to the process's exit.
 

@@ -25,7 +25,12 @@ from sentry_segment.message import Draft, TrackMessage
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import Options
 from sentry_segment.queue import MessageQueue
-from sentry_segment.shutdown import at_multiprocessing_exit, exit_budget, is_ending
+from sentry_segment.shutdown import (
+    at_celery_exit,
+    at_multiprocessing_exit,
+    exit_budget,
+    is_ending,
+)
 from sentry_segment.silence import outside_any_request, silence
 from sentry_segment.spool_types import LEASE
 from sentry_segment.stats import Counters, DropReason, Stats
@@ -204,6 +209,7 @@ class Worker:
             if self._thread is not None:
                 return
             at_multiprocessing_exit(flush_at_exit)
+            at_celery_exit(leave_at_exit)
             thread = threading.Thread(target=self._run, name="sentry-segment", daemon=True)
             # Before the start: nobody who comes by here meanwhile is to start another.
             self._thread = thread
@@ -399,8 +405,13 @@ def flush_at_exit() -> None:
     flushes = [(worker, worker.begin_flush(worker.exit_timeout)) for worker in list(_workers)]
     for worker, flush in flushes:
         worker.finish_flush(flush)
+    leave_at_exit()
+
+
+def leave_at_exit() -> None:
+    """Leave what the last flush did not have delivered: to another process, or for good."""
     deadline = time.monotonic() + _SPOOL_AT_EXIT
-    for worker, _ in flushes:
+    for worker in list(_workers):
         worker.leave_spool(deadline)
         worker.report_loss()
 
