@@ -126,6 +126,21 @@ def check_requirement(requirement: str) -> None:
     assert not extra or f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text(), extra
 
 
+STACKS = [page for page in PAGES if page.parent.name == "stacks"]
+
+
+@pytest.mark.parametrize("page", STACKS, ids=name)
+def test_a_page_of_a_stack_shows_the_files_that_its_tests_run(page: Path) -> None:
+    """Included while the docs are built. In one line, it would be Python to the formatter."""
+    shown = [block.text for block in BLOCKS if block.page == page and "8<" in block.text]
+    assert shown
+    assert "8 <" not in page.read_text()
+    for text in shown:
+        match = re.fullmatch(r"--8<--\n(examples/[\w./]+)\n--8<--\n", text)
+        assert match, text
+        assert (ROOT / match[1]).is_file()
+
+
 @pytest.mark.parametrize("block", blocks("text"), ids=name)
 def test_every_output_shown_has_the_words_of_the_program(block: Block) -> None:
     sources = [*(ROOT / "benchmarks").glob("*.py"), ROOT / "tests/trial.py"]
