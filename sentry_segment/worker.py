@@ -78,6 +78,8 @@ class Worker:
         # Whether the thread is going to look at the queue without being woken.
         self._is_awake = False
         self._flushes = Flushes()
+        # The last try of a process that ends overrules one Retry-After, be it heard before or since.
+        self._is_last_try = self._has_overruled = False
         self._counters = Counters()
         self._reported_lost = 0
         self._stay_until = 0.0
@@ -352,7 +354,12 @@ class Worker:
     def _attend_flushes(self) -> None:
         """Take the new flushes, hurry for them, and end those that are done or hopeless."""
         while (flush := self._flushes.take()) is not None:
-            self._delivery.hurry(overrule=flush.last_try)
+            self._delivery.hurry(overrule=False)
+            self._is_last_try |= flush.last_try
+        is_told_to_wait = self._delivery.ordered_until() > self._clock.now()
+        if self._is_last_try and is_told_to_wait and not self._has_overruled:
+            self._has_overruled = True
+            self._delivery.hurry(overrule=True)
         # Where nothing will be sent before its deadline, nobody is kept waiting for it.
         hopeless_before = max(self._clock.now(), self._delivery.ordered_until())
         is_recovery_over = self._backlog.has_looked and (

@@ -326,6 +326,40 @@ def test_a_child_of_multiprocessing_delivers_before_it_ends(
 
 
 @posix
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_last_try_overrules_a_retry_after_heard_during_it_once(
+    recovers: bool, collector: Collector
+) -> None:
+    """As where a child ends right after its error. Without a thread, whoever flushes sends."""
+    collector.answer = ask_to_wait if recovers else lambda call: Reply(429, {"Retry-After": "60"})
+    ended = run(
+        collector,
+        """
+        import multiprocessing
+
+        def work():
+            start = threading.Thread.start
+            def start_others(thread):
+                if thread.name == "sentry-segment":
+                    raise RuntimeError("can't start new thread")
+                start(thread)
+            threading.Thread.start = start_others
+            capture("child")
+
+        init(shutdown_timeout=20.0)
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        """,
+    )
+    assert ended.status == 0, ended.err
+    assert [call.headers.get("x-retry-count") for call in collector.calls] == [None, "1"]
+    assert names(collector) == (["child"] if recovers else [])
+    assert ended.err.count("could not be delivered") == (0 if recovers else 1)
+
+
+@posix
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_child_of_multiprocessing_reports_a_loss_once(
     method: str, collector: Collector, tmp_path: Path
