@@ -78,8 +78,8 @@ class Worker:
         # Whether the thread is going to look at the queue without being woken.
         self._is_awake = False
         self._flushes = Flushes()
-        # The last try of a process that ends overrules one Retry-After, be it heard before or since.
-        self._is_last_try = self._has_overruled = False
+        self._is_last_try = False
+        self._has_overruled = False
         self._counters = Counters()
         self._reported_lost = 0
         self._stay_until = 0.0
@@ -254,7 +254,7 @@ class Worker:
             return
         try:
             with silence():
-                while not flush.done.done() and self._wait_for_work(flush.deadline):
+                while self._wait_for_work(flush):
                     self._send(flush.deadline - self._clock.now(), here=True)
         finally:
             self._api.close()
@@ -306,12 +306,12 @@ class Worker:
         self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
         self._delivery.pause()
 
-    def _wait_for_work(self, until: float | None) -> bool:
+    def _wait_for_work(self, flush: Flush | None) -> bool:
         """Wait until a request may be made; False where there is none to make.
 
         That is, for the thread, once nobody uses the worker any more and nothing is left; for
-        another thread, when the time `until` has come or nothing is left. For either, when the
-        process was forked meanwhile: gevent's greenlets, unlike threads, go on in the child.
+        another thread, when its `flush` is done or nothing is left. For either, when the process
+        was forked meanwhile: gevent's greenlets, unlike threads, go on in the child.
         """
         queue = self._queue
         while self._queue is queue:
@@ -319,6 +319,8 @@ class Worker:
             self._tend()
             self._end_exchange(wait=False)
             self._attend_flushes()
+            if flush is not None and flush.done.done():
+                return False
             now = self._clock.now()
             wake_at = self._backlog.tend_at()
             if self._exchange is not None:
@@ -331,12 +333,10 @@ class Worker:
                     return True
                 if not self._backlog.is_spooling:
                     self._backlog.encode_ahead()
-            elif until is not None or self._leave():
+            elif flush is not None or self._leave():
                 return False
-            if until is not None:
-                if until <= now:
-                    return False
-                wake_at = min(wake_at, until)
+            if flush is not None:
+                wake_at = min(wake_at, flush.deadline)
             remaining = None if wake_at == math.inf else max(0.0, wake_at - self._clock.now())
             self._clock.wait(self._wake, remaining)
         return False
@@ -356,6 +356,9 @@ class Worker:
         while (flush := self._flushes.take()) is not None:
             self._delivery.hurry(overrule=False)
             self._is_last_try |= flush.last_try
+        # The last try of a process that ends overrules a Retry-After, be it heard before or since,
+        # but not a second one in a row.
+        self._has_overruled &= self._delivery.is_failing
         is_told_to_wait = self._delivery.ordered_until() > self._clock.now()
         if self._is_last_try and is_told_to_wait and not self._has_overruled:
             self._has_overruled = True

@@ -667,8 +667,8 @@ def test_an_answer_that_comes_when_the_spool_cannot_be_used_settles_all_the_same
 ) -> None:
     """A batch of which a half was refused, in the midst of it."""
     path.parent.mkdir()
-    leave(path, *[track(f"u{n}") for n in range(4)])
     integration = init(segment={"spool": path})
+    leave(path, *[track(f"u{n}") for n in range(4)])  # found with the first message of its own
     go = threading.Event()
 
     def answer(call: Call) -> Reply | None:

@@ -60,7 +60,7 @@ def test_100_threads_while_segment_fails_and_recovers(collector: Collector, init
 def test_a_capture_from_a_signal_handler_in_the_middle_of_another(
     collector: Collector, init: Init
 ) -> None:
-    integration = init(transport_queue_size=100_000)
+    integration = init(transport_queue_size=100_000, segment={"max_queue_size": 1_000_000})
     from_handler: list[str] = []
     busy = False
 
