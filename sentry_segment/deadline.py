@@ -32,6 +32,8 @@ class Deadline:
     def trace(self, name: str, info: dict[str, Any]) -> None:
         if name.endswith(".connect_tcp.complete"):
             self._watch(info["return_value"])
+        elif name.endswith(".setup_socks5_connection.failed"):
+            self._stream.close()  # httpcore leaves it open
 
     def disconnect(self) -> None:
         """Close this process's end of the connection, saying nothing on it.

@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+import trustme
+
 from demo.collector import HOST, Collector, Takeover
 
 
@@ -131,6 +133,13 @@ class _ProxyHandler(BaseHTTPRequestHandler):
                 if not data:
                     return
                 (there if source is here else here).sendall(data)
+
+
+def server_context(ca: trustme.CA, name: str = HOST, **issued: Any) -> ssl.SSLContext:
+    """A server's TLS, with a certificate for that name; `issued` is for trustme's `issue_cert`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert(name, **issued).configure_cert(context)
+    return context
 
 
 class TlsCollector(Collector):

@@ -30,7 +30,7 @@ from faults import (
     reset,
     silent,
 )
-from proxy import Proxy, TlsCollector
+from proxy import Proxy, TlsCollector, server_context
 from sentry_segment import SegmentIntegration
 from sentry_segment.api import SegmentApi
 from sentry_segment.network import NetworkOptions
@@ -126,7 +126,7 @@ def test_https_proxy_is_not_taken_for_plain_http(
 def test_a_proxy_may_be_reached_by_https_with_a_certificate_of_ca_certs(
     tls_segment: TlsCollector, init: Init, ca: trustme.CA, ca_file: str
 ) -> None:
-    with Proxy(_server_context(ca)) as proxy:
+    with Proxy(server_context(ca)) as proxy:
         init(https_proxy=proxy.url, ca_certs=ca_file, segment={"host": tls_segment.url})
         capture()
         tls_segment.wait_for_messages(1)
@@ -267,15 +267,9 @@ def ca_file(ca: trustme.CA, tmp_path: Path) -> str:
 @pytest.fixture
 def tls_segment(ca: trustme.CA) -> Iterator[TlsCollector]:
     """Segment by https, with a certificate of that authority."""
-    running = TlsCollector(_server_context(ca))
+    running = TlsCollector(server_context(ca))
     with running:
         yield running
-
-
-def _server_context(ca: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("127.0.0.1").configure_cert(context)
-    return context
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(
@@ -307,9 +301,7 @@ def test_without_the_option_the_environments_ssl_cert_file_is_taken(
 def test_a_certificate_for_another_host_is_refused(
     ca: trustme.CA, init: Init, ca_file: str, problems: SimpleQueue[str]
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("api.segment.io").configure_cert(context)
-    with TlsCollector(context) as elsewhere:
+    with TlsCollector(server_context(ca, "api.segment.io")) as elsewhere:
         integration = init(ca_certs=ca_file, segment={"host": elsewhere.url})
         capture()
         assert "CERTIFICATE_VERIFY_FAILED" in problems.get(timeout=10.0)
@@ -319,7 +311,7 @@ def test_a_certificate_for_another_host_is_refused(
 @pytest.fixture
 def demanding_segment(ca: trustme.CA) -> Iterator[TlsCollector]:
     """Segment by https, for clients that have a certificate of the authority."""
-    context = _server_context(ca)
+    context = server_context(ca)
     context.verify_mode = ssl.CERT_REQUIRED
     ca.configure_trust(context)
     running = TlsCollector(context)
@@ -476,6 +468,16 @@ def test_a_connection_whose_time_is_over_before_the_handshake_is_closed(
     ] * 2
     gc.collect()  # a socket left open makes a ResourceWarning, which pytest makes an error
     api.close()
+
+
+def test_a_connection_to_a_socks_proxy_that_refuses_is_closed(segment: Collector) -> None:
+    before_reading(segment, lambda connection, _: connection.sendall(b"\x05\xff"))
+    proxy = segment.url.replace("http:", "socks5:")
+    api = SegmentApi(options(segment), NetworkOptions(http_proxy=proxy))
+    assert "ProxyError" in api.send([b"{}"], retry_count=0, time_limit=10.0).error
+    api.close()
+    del api
+    gc.collect()  # as above
 
 
 @pytest.mark.parametrize(
