@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import time
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from typing import Any
 
 import httpx
 
 from sentry_segment._version import __version__
 from sentry_segment.deadline import Deadline
 from sentry_segment.encoding import batch_body, track_body
-from sentry_segment.log import describe
+from sentry_segment.log import describe, printable
 from sentry_segment.network import NetworkOptions, build_client
 from sentry_segment.options import Options
 from sentry_segment.verdict import Outcome, Verdict, judge
@@ -21,13 +23,37 @@ from sentry_segment.verdict import Outcome, Verdict, judge
 _EXCERPT = 200  # characters of an answer's body that an error shows
 _MAX_ANSWER = 65_536  # bytes read of an answer, to be able to use the connection again
 
+Trace = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request was answered with."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    """The beginning of the body, in one line."""
+    is_whole: bool
+    """Whether that is all of the body."""
+
 
 class SegmentApi:
-    """Segment's tracking API for one write key, over one connection. Not thread-safe."""
+    """Segment's tracking API for one write key, over one connection. Not thread-safe.
 
-    def __init__(self, options: Options, network: NetworkOptions) -> None:
+    `trace`, where given, is told the steps of each exchange, as httpx's request extension of that
+    name is (https://www.python-httpx.org/advanced/extensions/#trace).
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        network: NetworkOptions,
+        trace: Trace | None = None,
+    ) -> None:
         self._options = options
         self._network = network
+        self._trace = trace
         self._deadline = Deadline()
         self._client: httpx.Client | None = None
         # The write key is the user name of Basic authentication, without a password.
@@ -41,9 +67,14 @@ class SegmentApi:
         option `timeout`.
         """
         try:
-            return self._exchange(messages, retry_count, min(time_limit, self._options.timeout))
+            answer = self.exchange(messages, retry_count, min(time_limit, self._options.timeout))
+            verdict = judge(answer.status, answer.headers.get("Retry-After"), time.time())
+            if verdict.error and answer.text:
+                error = self.masked(f"{verdict.error}: {answer.text}")
+                verdict = replace(verdict, error=error[:_EXCERPT])
+            return verdict
         except Exception as error:  # noqa: BLE001 - whatever it is, the messages are kept
-            return Verdict(Outcome.RETRY, self._masked(describe(error)))
+            return Verdict(Outcome.RETRY, self.masked(describe(error))[:_EXCERPT])
 
     def close(self) -> None:
         """Close the connection. The next exchange opens another."""
@@ -58,7 +89,17 @@ class SegmentApi:
         self._client = None
         self._deadline = Deadline()
 
-    def _exchange(self, messages: Sequence[bytes], retry_count: int, seconds: float) -> Verdict:
+    def prepare(self) -> httpx.Client:
+        """Build the HTTP client, unless it is there.
+
+        Raises where a proxy or a file of certificates can't be used.
+        """
+        if self._client is None:
+            self._client = build_client(self._network, self._options.host, self._options.timeout)
+        return self._client
+
+    def exchange(self, messages: Sequence[bytes], retry_count: int, seconds: float) -> Answer:
+        """As `send`, but the answer itself; raises where there is none."""
         sent_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         sent_at = sent_at.replace("+00:00", "Z")
         if len(messages) == 1:
@@ -70,27 +111,27 @@ class SegmentApi:
             body = gzip.compress(body, compresslevel=6)
             headers["Content-Encoding"] = "gzip"
 
-        if self._client is None:
-            self._client = build_client(self._network, self._options.host, self._options.timeout)
+        client = self.prepare()
+        trace: Trace = self._deadline.trace
+        if self._trace is not None:
+            trace = _both(trace, self._trace)
         self._deadline.set(seconds)
-        with self._client.stream(
+        with client.stream(
             "POST",
             self._options.host + path,
             content=body,
             headers=headers,
             timeout=seconds,
-            extensions={"trace": self._deadline.trace},
+            extensions={"trace": trace},
         ) as response:
-            verdict = judge(response.status_code, response.headers.get("Retry-After"), time.time())
-            answer = _read(response)
-        if verdict.error and answer:
-            return Verdict(
-                verdict.outcome,
-                self._masked(f"{verdict.error}: {answer}"),
-                verdict.status,
-                verdict.retry_after,
-            )
-        return verdict
+            text, is_whole = _read(response)
+            return Answer(response.status_code, response.headers, text, is_whole)
+
+    def masked(self, text: str) -> str:
+        """A text without the write key, which a server or proxy may have echoed."""
+        for secret in (self._credentials, self._options.write_key):
+            text = text.replace(secret, self._options.masked_write_key)
+        return text
 
     def _headers(self, retry_count: int) -> dict[str, str]:
         headers = {
@@ -103,26 +144,29 @@ class SegmentApi:
             headers["X-Retry-Count"] = str(retry_count)
         return headers
 
-    def _masked(self, text: str) -> str:
-        """An error's text without the write key, which a server or proxy may have echoed."""
-        for secret in (self._credentials, self._options.write_key):
-            text = text.replace(secret, self._options.masked_write_key)
-        return text[:_EXCERPT]
+
+def _both(first: Trace, second: Trace) -> Trace:
+    def trace(name: str, info: dict[str, Any]) -> None:
+        first(name, info)
+        second(name, info)
+
+    return trace
 
 
-def _read(response: httpx.Response) -> str:
-    """The beginning of the answer's body.
+def _read(response: httpx.Response) -> tuple[str, bool]:
+    """The beginning of the answer's body, and whether that is all of it.
 
     Read to its end, where that is near, so that the connection can be used again. What goes wrong
     here changes nothing: the status has told the verdict.
     """
-    body = b""
+    body, is_whole = b"", False
     try:
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > _MAX_ANSWER:
                 break
+        else:
+            is_whole = True
     except Exception:  # noqa: BLE001, S110
         pass
-    text = " ".join(body.decode("utf-8", "replace").split())
-    return "".join(c if c.isprintable() else "?" for c in text)  # it may end up in a terminal
+    return printable(body.decode("utf-8", "replace")), is_whole

@@ -22,6 +22,11 @@ def describe(error: BaseException) -> str:
         return name
 
 
+def printable(text: str) -> str:
+    """A stranger's text in one line, without what would control a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
 class ProblemLog:
     """Logs problems, each kind at most once in `INTERVAL`, with the number left out since."""
 
