@@ -39,21 +39,11 @@ class Answer:
 
 
 class SegmentApi:
-    """Segment's tracking API for one write key, over one connection. Not thread-safe.
+    """Segment's tracking API for one write key, over one connection. Not thread-safe."""
 
-    `trace`, where given, is told the steps of each exchange, as httpx's request extension of that
-    name is (https://www.python-httpx.org/advanced/extensions/#trace).
-    """
-
-    def __init__(
-        self,
-        options: Options,
-        network: NetworkOptions,
-        trace: Trace | None = None,
-    ) -> None:
+    def __init__(self, options: Options, network: NetworkOptions) -> None:
         self._options = options
         self._network = network
-        self._trace = trace
         self._deadline = Deadline()
         self._client: httpx.Client | None = None
         # The write key is the user name of Basic authentication, without a password.
@@ -98,8 +88,18 @@ class SegmentApi:
             self._client = build_client(self._network, self._options.host, self._options.timeout)
         return self._client
 
-    def exchange(self, messages: Sequence[bytes], retry_count: int, seconds: float) -> Answer:
-        """As `send`, but the answer itself; raises where there is none."""
+    def exchange(
+        self,
+        messages: Sequence[bytes],
+        retry_count: int,
+        seconds: float,
+        watch: Trace | None = None,
+    ) -> Answer:
+        """As `send`, but the answer itself; raises where there is none.
+
+        `watch` is told of the steps, as httpx's request extension `trace` is
+        (https://www.python-httpx.org/advanced/extensions/#trace).
+        """
         sent_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         sent_at = sent_at.replace("+00:00", "Z")
         if len(messages) == 1:
@@ -113,8 +113,8 @@ class SegmentApi:
 
         client = self.prepare()
         trace: Trace = self._deadline.trace
-        if self._trace is not None:
-            trace = _both(trace, self._trace)
+        if watch is not None:
+            trace = _both(trace, watch)
         self._deadline.set(seconds)
         with client.stream(
             "POST",

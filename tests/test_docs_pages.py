@@ -12,6 +12,7 @@ import pytest
 
 import sentry_segment
 from pages import BLOCKS, PAGES, ROOT, Block
+from sentry_segment.__main__ import parser
 from sentry_segment.options import WRITE_KEY_VARIABLE
 
 LANGUAGES = {"python", "json", "sql", "sh", "text", "toml", "ini"}
@@ -103,6 +104,9 @@ def check(command: str, arguments: list[str]) -> None:
         check_requirement(arguments[1])
     elif command == "export":
         assert arguments[0].startswith(WRITE_KEY_VARIABLE + "=")
+    elif command == "python":
+        assert arguments[:2] == ["-m", "sentry_segment"]
+        parser().parse_args(arguments[2:])  # exits where it is wrong
     elif command.startswith(".venv/test/bin/"):  # the environment of scripts/test
         assert f'"{Path(command).name}>=' in (ROOT / "pyproject.toml").read_text()
     else:
@@ -144,6 +148,7 @@ def test_a_page_of_a_stack_shows_the_files_that_its_tests_run(page: Path) -> Non
 @pytest.mark.parametrize("block", blocks("text"), ids=name)
 def test_every_output_shown_has_the_words_of_the_program(block: Block) -> None:
     sources = [*(ROOT / "benchmarks").glob("*.py"), ROOT / "tests/trial.py"]
+    sources += (ROOT / "sentry_segment").glob("check*.py")  # whose output test_check.py compares
     words = {word for source in sources for word in re.findall(r"[a-z]+", source.read_text())}
     labels = [re.split("  +", line.strip())[0] for line in block.text.splitlines()]
     unknown = [

@@ -1,0 +1,105 @@
+"""The command line: `python -m sentry_segment check`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from sentry_segment._version import __version__
+from sentry_segment.check import EVENT_NAME, USER_ID, check
+from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, Options
+
+_CHECK = f"""\
+Sends one test message to Segment, as the integration sends errors, and prints each step with its
+time. Where a step fails, it says what to do. Nothing is sent to Sentry.
+
+The message is a track call named "{EVENT_NAME}", of the user "{USER_ID}".
+"""
+_CHECK_END = """\
+The environment's proxy and certificates are used: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY,
+SSL_CERT_FILE, SSL_CERT_DIR. What you pass to sentry_sdk.init instead (https_proxy, ca_certs) is
+not known here: set the variables for it.
+
+exit status:
+  0    the message was taken
+  1    a step failed
+  2    a wrong argument
+  130  interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    commands = parser()
+    given, unknown = commands.parse_known_args(arguments)
+    if unknown:  # not shown: one may be the write key
+        commands.error("an argument too many; see: python -m sentry_segment check --help")
+    try:
+        options = _options(given)
+    except (TypeError, ValueError) as error:
+        commands.error(str(error))
+    source = WRITE_KEY_VARIABLE if given.write_key is None else "--write-key"
+    try:
+        return 0 if check(options, source) else 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
+    program = argparse.ArgumentParser(
+        prog="python -m sentry_segment",
+        description="Mirrors every error that Sentry receives for a known user to Segment.",
+    )
+    program.add_argument("--version", action="version", version=f"sentry-segment {__version__}")
+    commands = program.add_subparsers(dest="command", required=True, title="commands")
+    command = commands.add_parser(
+        "check",
+        help="tell whether this machine can deliver to Segment",
+        description=_CHECK,
+        epilog=_CHECK_END,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--write-key",
+        metavar="KEY",
+        help=f"the source's write key (default: {WRITE_KEY_VARIABLE}, where other users of this "
+        f"machine do not see it)",
+    )
+    command.add_argument(
+        "--host",
+        metavar="URL",
+        default=DEFAULT_HOST,
+        help="as the integration's option (default: %(default)s)",
+    )
+    command.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=10.0,
+        help="for all of it (default: %(default)s)",
+    )
+    return program
+
+
+def _options(given: argparse.Namespace) -> Options:
+    """Checked as the integration's, whose constructor would log lines besides."""
+    return Options(
+        write_key=given.write_key,
+        host=given.host,
+        event_name=EVENT_NAME,
+        before_track=None,
+        on_error=None,
+        max_queue_size=1,
+        rate_limit=(1, 1.0),
+        timeout=given.timeout,
+        gzip=False,
+        spool=None,
+        spool_max_bytes=1_000_000,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
