@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from sentry_segment._version import __version__
-from sentry_segment.check import EVENT_NAME, USER_ID, check
+from sentry_segment.check.run import EVENT_NAME, USER_ID, check
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, Options
 
 _CHECK = f"""\

@@ -26,9 +26,9 @@ from proxy import Proxy, TlsCollector, server_context
 from sentry_segment import SegmentIntegration, __version__
 from sentry_segment.__main__ import main
 from sentry_segment.api import SegmentApi
-from sentry_segment.check_report import Report
-from sentry_segment.check_route import Route
-from sentry_segment.check_steps import Steps, whose
+from sentry_segment.check.report import Report
+from sentry_segment.check.route import Route
+from sentry_segment.check.steps import Steps, whose
 from support import WRITE_KEY
 
 CREDENTIALS = b64encode(f"{WRITE_KEY}:".encode()).decode()

@@ -87,10 +87,12 @@ def test_the_modules_are_those_of_the_package() -> None:
     shown = {
         name
         for row in rows("docs/how-it-works.md", "module")
-        for name in re.findall(r"`(\w+\.py)`", row[0])
+        for name in re.findall(r"`(\w+)(?:\.py|/)`", row[0])
     }
-    real = {path.name for path in (ROOT / "sentry_segment").glob("*.py")}
-    assert shown == {name for name in real if not name.startswith("_")}
+    package = ROOT / "sentry_segment"
+    real = {path.stem for path in package.glob("*.py")}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert shown == {name for name in real | folders if not name.startswith("_")}
 
 
 # What is sent

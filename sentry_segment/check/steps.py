@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from sentry_segment.check_report import Report
-from sentry_segment.check_route import Route
+from sentry_segment.check.report import Report
+from sentry_segment.check.route import Route
 
 
 class Steps:

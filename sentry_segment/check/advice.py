@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from sentry_segment.check_route import Route
+from sentry_segment.check.route import Route
 from sentry_segment.log import describe
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE
 from sentry_segment.verdict import Outcome, Verdict

@@ -11,12 +11,12 @@ import time
 from datetime import datetime, timezone
 from uuid import uuid4
 
-from sentry_segment import check_advice as advice
 from sentry_segment._version import __version__
 from sentry_segment.api import Answer, SegmentApi
-from sentry_segment.check_report import Report
-from sentry_segment.check_route import Route, find_route, resolve
-from sentry_segment.check_steps import Steps
+from sentry_segment.check import advice
+from sentry_segment.check.report import Report
+from sentry_segment.check.route import Route, find_route, resolve
+from sentry_segment.check.steps import Steps
 from sentry_segment.encoding import encode
 from sentry_segment.message import TrackMessage
 from sentry_segment.network import NetworkOptions

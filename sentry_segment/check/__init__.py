@@ -1,0 +1,1 @@
+"""`python -m sentry_segment check`: whether this machine can deliver to Segment."""
