@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import math
 import os
+import queue
 import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -72,9 +72,8 @@ class Worker:
     def _begin(self) -> None:
         """The state of a process that has put nothing yet."""
         self._lock = threading.RLock()
-        self._running = threading.Lock()  # held by whichever thread is delivering
+        self._make_waitable()
         self._thread: threading.Thread | None = None
-        self._wake: SimpleQueue[None] = SimpleQueue()
         # Whether the thread is going to look at the queue without being woken.
         self._is_awake = False
         self._flushes = Flushes()
@@ -88,6 +87,11 @@ class Worker:
         self._queue = MessageQueue(options.max_queue_size, self._counters.lock)
         self._backlog = Backlog(self._queue, self._make_spool(), self._counters, log, now)
         self._delivery = Delivery(self._backlog, options, self._counters, log, now)
+
+    def _make_waitable(self) -> None:
+        """What a thread waits in."""
+        self._running = threading.Lock()  # held by whichever thread is delivering
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def _make_spool(self) -> Spool | None:
         if self._options.spool is None:
@@ -212,6 +216,10 @@ class Worker:
                 return
             at_multiprocessing_exit(flush_at_exit)
             at_celery_exit(leave_at_exit)
+            if type(self._wake) is not queue.SimpleQueue:
+                # gevent has patched the module since, as it does in the workers of gunicorn after
+                # --preload: a greenlet that waits in the old ones would stop all others.
+                self._make_waitable()
             thread = threading.Thread(target=self._run, name="sentry-segment", daemon=True)
             # Before the start: nobody who comes by here meanwhile is to start another.
             self._thread = thread
@@ -233,7 +241,7 @@ class Worker:
                 self._is_awake = False
 
     def _run(self) -> None:
-        thread, queue = threading.current_thread(), self._queue
+        thread, begun_with = threading.current_thread(), self._queue
         try:
             with silence(), self._running:
                 try:
@@ -241,7 +249,7 @@ class Worker:
                     while self._thread is thread and self._wait_for_work(None):
                         self._send(self._options.timeout)
                 finally:
-                    if self._queue is queue:  # and this is not a greenlet in a forked child
+                    if self._queue is begun_with:  # and this is not a greenlet in a forked child
                         self._end_exchange(wait=True)
                         self._api.close()
                         self._backlog.close()
@@ -313,8 +321,8 @@ class Worker:
         another thread, when its `flush` is done or nothing is left. For either, when the process
         was forked meanwhile: gevent's greenlets, unlike threads, go on in the child.
         """
-        queue = self._queue
-        while self._queue is queue:
+        begun_with = self._queue
+        while self._queue is begun_with:
             self._is_awake = False  # before the look at the queue: what comes after it will wake
             self._tend()
             self._end_exchange(wait=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -12,17 +13,14 @@ import scripts
 from demo.collector import Call, Collector, Reply
 from scripts import names
 
-PREAMBLE = """
-    from gevent import monkey
-    monkey.patch_all()
-
+IMPORTS = """
     import os, sys, time
     import gevent
     import sentry_sdk
     from sentry_segment import SegmentIntegration
 
     def init(**options):
-        integration = SegmentIntegration("{key}", host=sys.argv[2])
+        integration = SegmentIntegration("{key}", host=sys.argv[2], spool=sys.argv[3] or None)
         sentry_sdk.init(dsn=sys.argv[1], integrations=[integration], **options)
         # In the global scope, which native threads have too.
         sentry_sdk.Scope.get_global_scope().set_user({{"id": "u1"}})
@@ -36,6 +34,13 @@ PREAMBLE = """
             while not condition():
                 gevent.sleep(0.001)
 """
+PREAMBLE = (
+    """
+    from gevent import monkey
+    monkey.patch_all()
+"""
+    + IMPORTS
+)
 
 
 start = partial(scripts.start, preamble=PREAMBLE)
@@ -157,6 +162,40 @@ def test_the_end_of_the_process_delivers_what_waits(
     if end.startswith("raise"):
         expected.append("LookupError")
     assert names(collector) == expected, ended.err
+    assert "could not be delivered" not in ended.err
+
+
+@pytest.mark.parametrize("has_spool", [False, True], ids=["memory", "spool"])
+def test_a_patch_that_comes_after_init_and_fork_stops_no_greenlet(
+    has_spool: bool, collector: Collector, tmp_path: Path
+) -> None:
+    """As in a worker of `gunicorn --preload --worker-class gevent`."""
+    ended = start(
+        collector,
+        """
+        import signal
+
+        # gevent looks at all objects, and Django, which Sentry's SDK imports, wants settings then.
+        os.environ["DJANGO_SETTINGS_MODULE"] = "django.conf.global_settings"
+        integration = init()
+        if child := os.fork():
+            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        signal.alarm(20)  # a child that has stopped would be there for ever
+        from gevent import monkey
+        monkey.patch_all()
+
+        for number in range(3):
+            capture(f"E{number}")
+            wait_until(lambda: integration.stats.delivered == 2 * number + 1)  # without a flush
+            capture(f"F{number}")
+            assert integration.flush(20.0)
+        capture("last")
+        """,
+        preamble=IMPORTS,
+        spool=tmp_path / "spool.db" if has_spool else None,
+    ).end()
+    assert ended.status == 0, ended.err
+    assert names(collector) == ["E0", "F0", "E1", "F1", "E2", "F2", "last"]
     assert "could not be delivered" not in ended.err
 
 
