@@ -6,18 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from stacks.jobs import (
-    PATIENCE,
-    Collector,
-    Mirrored,
-    Process,
-    Reply,
-    Stack,
-    mirrored,
-    stack,
-    texts_of,
-)
+from demo.collector import Collector, Reply
+from stacks.arrivals import Mirrored, mirrored, texts_of
 from stacks.lambda_api import Api, lambda_api
+from stacks.processes import PATIENCE, Process, Stack, stack
 
 
 def request(article: str, user_id: str | None = None) -> dict[str, Any]:

@@ -10,20 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from stacks.jobs import (
-    PATIENCE,
-    Collector,
-    Mirrored,
-    Process,
-    Reply,
-    Stack,
-    mirrored,
-    redis_server,
-    stack,
-    texts_of,
-    wait_for_events,
-    wait_until,
-)
+from demo.collector import Collector, Reply
+from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
+from stacks.processes import PATIENCE, Process, Stack, stack, wait_until
+from stacks.redis_server import redis_server
 
 CHARGE, RECOMMEND = "celery_redis.tasks.charge", "celery_redis.tasks.recommend"
 USERS = [str(number) for number in range(1, 9)]

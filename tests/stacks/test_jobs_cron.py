@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stacks.jobs import Collector, Mirrored, Process, Reply, Stack, mirrored, stack, texts_of
+from demo.collector import Collector, Reply
+from stacks.arrivals import Mirrored, mirrored, texts_of
+from stacks.processes import Process, Stack, stack
 
 
 @pytest.fixture

@@ -9,19 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stacks.jobs import (
-    PATIENCE,
-    Collector,
-    Mirrored,
-    Process,
-    Reply,
-    Stack,
-    mirrored,
-    redis_server,
-    stack,
-    texts_of,
-    wait_for_events,
-)
+from demo.collector import Collector, Reply
+from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
+from stacks.processes import PATIENCE, Process, Stack, stack
+from stacks.redis_server import redis_server
 
 CHARGE, RECOMMEND = "rq_worker.jobs.charge", "rq_worker.jobs.recommend"
 USERS = ["7", "8", "9"]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stacks.jobs import Collector, Mirrored, Stack, mirrored, stack, texts_of
+from demo.collector import Collector
+from stacks.arrivals import Mirrored, mirrored, texts_of
+from stacks.processes import Stack, stack
 
 USERS = [str(number) for number in range(1, 41)]
 
