@@ -1,0 +1,1 @@
+"""A shop in Django, whose customers log in."""

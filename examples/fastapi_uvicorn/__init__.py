@@ -1,0 +1,1 @@
+"""A shop in FastAPI, whose customers send their password with each request."""

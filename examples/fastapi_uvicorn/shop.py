@@ -1,0 +1,78 @@
+"""The shop. What uvicorn serves: uvicorn fastapi_uvicorn.shop:app"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import sentry_sdk
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+
+from sentry_segment import SegmentIntegration
+
+sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT_WRITE_KEY
+    release="shop@1.4.2",
+    integrations=[
+        SegmentIntegration(
+            host=os.environ.get("SEGMENT_HOST", "https://api.segment.io"),
+            spool=os.environ.get("SEGMENT_SPOOL"),
+        )
+    ],
+)
+
+logger = logging.getLogger(__name__)
+login = HTTPBasic(auto_error=False)
+
+PASSWORDS = {"7": "seven", "8": "eight", "9": "nine"}  # in the place of a table of hashes
+PRICES = {"cup": 8, "teapot": 40}
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    # All requests are done. uvicorn ends by the signal that it was sent, without exit handlers.
+    sentry_sdk.flush()
+
+
+def customer(credentials: Annotated[HTTPBasicCredentials | None, Depends(login)]) -> str | None:
+    """Tells Sentry who sends the request, as far as that is known."""
+    if credentials is None:
+        return None
+    password, given = PASSWORDS.get(credentials.username), credentials.password
+    if not password or not secrets.compare_digest(password.encode(), given.encode()):
+        raise HTTPException(401)
+    sentry_sdk.set_user({"id": credentials.username})
+    return credentials.username
+
+
+app = FastAPI(lifespan=lifespan, dependencies=[Depends(customer)])
+
+
+@app.get("/account")
+async def account(name: Annotated[str | None, Depends(customer)]) -> dict[str, str]:
+    if name is None:
+        raise HTTPException(401, headers={"WWW-Authenticate": "Basic"})
+    return {"customer": name}
+
+
+@app.post("/order/{article}")
+async def order(article: str, request: Request) -> dict[str, int]:
+    """Fails where there is no such article."""
+    pieces = (await request.json())["pieces"]
+    return {"price": pieces * PRICES[article]}
+
+
+@app.get("/recommend/{article}")
+def recommend(article: str) -> dict[str, list[str]]:
+    """Can do without the article, but somebody should know."""
+    try:
+        limit = PRICES[article]
+    except KeyError:
+        logger.exception("Nothing to recommend")
+        return {"articles": []}
+    return {"articles": [name for name, price in PRICES.items() if price <= limit]}

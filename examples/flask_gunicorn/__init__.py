@@ -1,0 +1,1 @@
+"""A shop in Flask, whose customers log in."""

@@ -1,0 +1,97 @@
+"""Django under gunicorn: real log-ins of django.contrib.auth, in each kind of worker."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from demo.collector import Collector, Reply
+from stacks.arrivals import wait_for_events
+from stacks.browsing import Shop, assert_all_arrived, browse
+from stacks.processes import PATIENCE, Stack, stack
+from stacks.servers import gunicorn, wait_for_lines
+
+APP = "django_gunicorn.wsgi"
+CUSTOMERS = {"1": "ann", "2": "ben", "3": "cem"}
+PASSWORD = "a password for all"
+KINDS = {
+    "sync": ("--preload",),
+    "gthread": ("--preload", "--worker-class", "gthread", "--threads", "8"),
+    "gevent": ("--config", "django_gunicorn/gevent_conf.py"),
+}
+
+
+def enter(browser: httpx.Client, customer: str | None) -> None:
+    assert browser.get("/login").is_success  # sets the CSRF cookie
+    if customer is None:
+        return
+    form = {
+        "username": CUSTOMERS[customer],
+        "password": PASSWORD,
+        "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+    }
+    response = browser.post("/login", data=form)
+    assert response.headers["Location"] == "/account", response.text
+
+
+SHOP = Shop(enter, "/{}/{{article}}", list(CUSTOMERS))
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("database")
+    path = folder / "shop.sqlite3"
+    with Collector() as collector, stack(collector, folder, SHOP_DATABASE=str(path)) as running:
+        running.run("-m", "django_gunicorn.customers", *CUSTOMERS.values(), SHOP_PASSWORD=PASSWORD)
+    return path
+
+
+@pytest.fixture
+def machine(collector: Collector, tmp_path: Path, database: Path) -> Iterator[Stack]:
+    own = shutil.copy(database, tmp_path)
+    with stack(collector, tmp_path, SHOP_DATABASE=str(own)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for_segment(
+    machine: Stack, collector: Collector, kind: str
+) -> None:
+    """The first answers come only once the workers are about to end."""
+    ending = threading.Event()
+    collector.answer = lambda call: Reply(delay=ending)
+    server, url = gunicorn(machine, APP, *KINDS[kind])
+    visits = browse(SHOP, url, together=kind != "sync")
+    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    server.signal(signal.SIGTERM)
+    wait_for_lines(server, r"Worker exiting", 2)
+    ending.set()
+    assert server.end() == 0, server.output
+    assert_all_arrived(collector, SHOP, url, visits)
+
+
+@pytest.mark.parametrize("kind", ["sync", "gevent"])
+def test_workers_that_are_replaced_while_they_serve_lose_nothing(
+    machine: Stack, collector: Collector, kind: str
+) -> None:
+    """After a few requests each, and by HUP in the midst of the visits."""
+    server, url = gunicorn(machine, APP, *KINDS[kind], "--max-requests", "8")
+    halfway = threading.Event()
+    collector.on_arrival = lambda kind, what: halfway.set()
+    with ThreadPoolExecutor(1) as pool:
+        browsing = pool.submit(browse, SHOP, url, together=False)
+        assert halfway.wait(PATIENCE)
+        server.signal(signal.SIGHUP)
+        visits = browsing.result()
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0, server.output
+    assert wait_for_lines(server, "Autorestarting worker", 1)
+    assert wait_for_lines(server, "Booting worker", 4)
+    assert_all_arrived(collector, SHOP, url, visits)

@@ -1,0 +1,102 @@
+"""FastAPI under uvicorn, with one process and with several: log-ins by HTTP Basic."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from demo.collector import Collector, Reply
+from stacks.arrivals import wait_for_events
+from stacks.browsing import Shop, assert_all_arrived, browse
+from stacks.processes import PATIENCE, Process, Stack, stack
+from stacks.servers import kill_workers, url, wait_for_lines
+
+PASSWORDS = {"7": "seven", "8": "eight", "9": "nine"}
+
+
+def enter(browser: httpx.Client, customer: str | None) -> None:
+    if customer is not None:
+        browser.auth = (customer, PASSWORDS[customer])
+
+
+SHOP = Shop(enter, "/{}/{{article}}", list(PASSWORDS), sends_ip=False)
+
+
+@pytest.fixture
+def machine(collector: Collector, tmp_path: Path) -> Iterator[Stack]:
+    with stack(collector, tmp_path) as running:
+        yield running
+
+
+def uvicorn(machine: Stack, workers: int, **environment: str) -> tuple[Process, str]:
+    """Its URL, once it is ready."""
+    address = ("--host", "127.0.0.1", "--port", "0")
+    # A new worker that is not ready in 5 seconds would be given up: too few on a busy machine.
+    options = ("--workers", str(workers), "--timeout-worker-healthcheck", str(int(PATIENCE)))
+    server = machine.start(
+        "-m", "uvicorn", *address, *options, "fastapi_uvicorn.shop:app", **environment
+    )
+    wait_for_lines(server, "Application startup complete", workers)
+    return server, url(server)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for_segment(
+    machine: Stack, collector: Collector, workers: int
+) -> None:
+    """The first answers come only once the workers are about to end."""
+    ending = threading.Event()
+    collector.answer = lambda call: Reply(delay=ending)
+    server, url = uvicorn(machine, workers)
+    visits = browse(SHOP, url)
+    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    server.signal(signal.SIGTERM)
+    wait_for_lines(server, "Waiting for application shutdown", workers)
+    ending.set()
+    server.end()
+    assert_all_arrived(collector, SHOP, url, visits)
+
+
+def test_workers_that_are_replaced_while_they_serve_lose_nothing(
+    machine: Stack, collector: Collector
+) -> None:
+    """By HUP, in the midst of the visits."""
+    server, url = uvicorn(machine, workers=2)
+    halfway = threading.Event()
+    collector.on_arrival = lambda kind, what: halfway.set()
+    with ThreadPoolExecutor(1) as pool:
+        browsing = pool.submit(browse, SHOP, url)
+        assert halfway.wait(PATIENCE)
+        server.signal(signal.SIGHUP)
+        visits = browsing.result()
+    wait_for_lines(server, "Application shutdown complete", 2)
+    visits += browse(SHOP, url)
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0, server.output
+    assert len(wait_for_lines(server, "Started server process", 4)) == 4
+    assert_all_arrived(collector, SHOP, url, visits)
+
+
+def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
+    machine: Stack, collector: Collector, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool.db"
+    collector.answer = lambda call: Reply(503)
+    server, url = uvicorn(machine, workers=2, SEGMENT_SPOOL=str(spool))
+    visits = browse(SHOP, url)
+    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    left = sum(visit.is_wrong for visit in visits if visit.customer)
+    kill_workers(
+        server, wait_for_lines(server, r"Started server process \[(\d+)\]", 2), spool, left
+    )
+    collector.answer = None
+    collector.wait_for_messages(left, PATIENCE)
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0, server.output
+    assert_all_arrived(collector, SHOP, url, visits)

@@ -1,0 +1,95 @@
+"""Flask under gunicorn: real log-ins of Flask-Login, in each kind of worker."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from demo.collector import Collector, Reply
+from stacks.arrivals import wait_for_events
+from stacks.browsing import Shop, assert_all_arrived, browse
+from stacks.processes import PATIENCE, Stack, stack
+from stacks.servers import gunicorn, kill_workers, wait_for_lines
+
+APP = "flask_gunicorn.shop:app"
+PASSWORDS = {"7": "seven", "8": "eight", "9": "nine"}
+
+
+def enter(browser: httpx.Client, customer: str | None) -> None:
+    if customer is not None:
+        form = {"username": customer, "password": PASSWORDS[customer]}
+        assert browser.post("/login", data=form).is_success
+
+
+SHOP = Shop(enter, "{}", list(PASSWORDS))
+
+KINDS = {
+    "sync": ("--preload",),
+    "gthread": ("--worker-class", "gthread", "--threads", "8"),
+    "gevent": ("--worker-class", "gevent"),
+}
+
+
+@pytest.fixture
+def machine(collector: Collector, tmp_path: Path) -> Iterator[Stack]:
+    with stack(collector, tmp_path) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for_segment(
+    machine: Stack, collector: Collector, kind: str
+) -> None:
+    """The first answers come only once the workers are about to end."""
+    ending = threading.Event()
+    collector.answer = lambda call: Reply(delay=ending)
+    server, url = gunicorn(machine, APP, *KINDS[kind])
+    visits = browse(SHOP, url, together=kind != "sync")
+    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    server.signal(signal.SIGTERM)
+    wait_for_lines(server, r"Worker exiting", 2)
+    ending.set()
+    assert server.end() == 0, server.output
+    assert_all_arrived(collector, SHOP, url, visits)
+
+
+def test_workers_that_are_replaced_while_they_serve_lose_nothing(
+    machine: Stack, collector: Collector
+) -> None:
+    """After a few requests each, and by HUP, which loads the application anew, in the midst."""
+    server, url = gunicorn(machine, APP, *KINDS["gthread"], "--max-requests", "8")
+    halfway = threading.Event()
+    collector.on_arrival = lambda kind, what: halfway.set()
+    with ThreadPoolExecutor(1) as pool:
+        browsing = pool.submit(browse, SHOP, url, together=False)
+        assert halfway.wait(PATIENCE)
+        server.signal(signal.SIGHUP)
+        visits = browsing.result()
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0, server.output
+    assert wait_for_lines(server, "Autorestarting worker", 1)
+    assert wait_for_lines(server, "Booting worker", 4)
+    assert_all_arrived(collector, SHOP, url, visits)
+
+
+def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
+    machine: Stack, collector: Collector, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool.db"
+    collector.answer = lambda call: Reply(503)
+    server, url = gunicorn(machine, APP, *KINDS["gthread"], SEGMENT_SPOOL=str(spool))
+    visits = browse(SHOP, url)
+    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    left = sum(visit.is_wrong for visit in visits if visit.customer)
+    kill_workers(server, wait_for_lines(server, r"Booting worker with pid: (\d+)", 2), spool, left)
+    collector.answer = None
+    collector.wait_for_messages(left, PATIENCE)
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0, server.output
+    assert_all_arrived(collector, SHOP, url, visits)
