@@ -102,6 +102,8 @@ def check(command: str, arguments: list[str]) -> None:
     elif command == "pip":
         assert arguments[0] == "install"
         check_requirement(arguments[1])
+        for package in arguments[2:]:  # one that the tests of a stack are run with
+            assert re.search(rf'"(\S+\[)?{package}[\[\]>]', (ROOT / "pyproject.toml").read_text())
     elif command == "export":
         assert arguments[0].startswith(WRITE_KEY_VARIABLE + "=")
     elif command == "python":

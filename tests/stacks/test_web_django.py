@@ -82,7 +82,7 @@ def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     machine: Stack, collector: Collector, kind: str
 ) -> None:
     """After a few requests each, and by HUP in the midst of the visits."""
-    server, url = gunicorn(machine, APP, *KINDS[kind], "--max-requests", "8")
+    server, url = gunicorn(machine, APP, *KINDS[kind], "--max-requests", "12")
     halfway = threading.Event()
     collector.on_arrival = lambda kind, what: halfway.set()
     with ThreadPoolExecutor(1) as pool:

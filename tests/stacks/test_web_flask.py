@@ -63,7 +63,7 @@ def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     machine: Stack, collector: Collector
 ) -> None:
     """After a few requests each, and by HUP, which loads the application anew, in the midst."""
-    server, url = gunicorn(machine, APP, *KINDS["gthread"], "--max-requests", "8")
+    server, url = gunicorn(machine, APP, *KINDS["gthread"], "--max-requests", "12")
     halfway = threading.Event()
     collector.on_arrival = lambda kind, what: halfway.set()
     with ThreadPoolExecutor(1) as pool:
