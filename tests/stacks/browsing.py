@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -132,23 +132,36 @@ def _visits(browser: httpx.Client, person: str | None, begun: threading.Barrier)
         yield visit
 
 
-def assert_all_arrived(collector: Collector, shop: Shop, url: str, visits: Sequence[Visit]) -> None:
+class Arrived(NamedTuple):
+    """All that there is of some visits."""
+
+    events: Counter[str]
+    """How often each error is in Sentry, by its text."""
+    mirrored: list[Mirrored]
+    contexts: dict[str, dict[str, Any]]
+    """What each message says of the request, by the text of its error."""
+
+
+def expected(shop: Shop, url: str, visits: Sequence[Visit]) -> Arrived:
     """Each error once, with what belongs to its own request; the visitors' in Sentry alone."""
     wrong = [visit for visit in visits if visit.is_wrong]
     customers = [visit for visit in wrong if visit.customer is not None]
-    assert texts_of(collector.events) == Counter(visit.text for visit in wrong)
-    assert mirrored(collector) == sorted(
-        (
-            Mirrored(str(each.customer), "KeyError", each.text, shop.transaction.format(each.page))
-            for each in customers
-        ),
-        key=str,
+    errors = (
+        Mirrored(str(each.customer), "KeyError", each.text, shop.transaction.format(each.page))
+        for each in customers
     )
-    assert _contexts(collector) == {each.text: _context(shop, url, each) for each in customers}
+    return Arrived(
+        Counter(visit.text for visit in wrong),
+        sorted(errors, key=str),
+        {each.text: _context(shop, url, each) for each in customers},
+    )
+
+
+def arrived(collector: Collector) -> Arrived:
+    return Arrived(texts_of(collector.events), mirrored(collector), _contexts(collector))
 
 
 def _contexts(collector: Collector) -> dict[str, dict[str, Any]]:
-    """What each message says of the request, by the text of its error."""
     texts = {event["event_id"]: exception(event)["value"] for event in collector.events}
     return {texts[message["messageId"]]: message["context"] for message in collector.messages}
 

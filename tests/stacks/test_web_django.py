@@ -14,7 +14,7 @@ import pytest
 
 from demo.collector import Collector, Reply
 from stacks.arrivals import wait_for_events
-from stacks.browsing import Shop, assert_all_arrived, browse
+from stacks.browsing import Shop, arrived, browse, expected
 from stacks.processes import PATIENCE, Stack, stack
 from stacks.servers import gunicorn, wait_for_lines
 
@@ -74,7 +74,7 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
     wait_for_lines(server, r"Worker exiting", 2)
     ending.set()
     assert server.end() == 0, server.output
-    assert_all_arrived(collector, SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)
 
 
 @pytest.mark.parametrize("kind", ["sync", "gevent"])
@@ -94,4 +94,4 @@ def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     assert server.end() == 0, server.output
     assert wait_for_lines(server, "Autorestarting worker", 1)
     assert wait_for_lines(server, "Booting worker", 4)
-    assert_all_arrived(collector, SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)

@@ -13,7 +13,7 @@ import pytest
 
 from demo.collector import Collector, Reply
 from stacks.arrivals import wait_for_events
-from stacks.browsing import Shop, assert_all_arrived, browse
+from stacks.browsing import Shop, arrived, browse, expected
 from stacks.processes import PATIENCE, Process, Stack, stack
 from stacks.servers import kill_workers, url, wait_for_lines
 
@@ -60,7 +60,7 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
     wait_for_lines(server, "Waiting for application shutdown", workers)
     ending.set()
     server.end()
-    assert_all_arrived(collector, SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)
 
 
 def test_workers_that_are_replaced_while_they_serve_lose_nothing(
@@ -80,7 +80,7 @@ def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     server.signal(signal.SIGTERM)
     assert server.end() == 0, server.output
     assert len(wait_for_lines(server, "Started server process", 4)) == 4
-    assert_all_arrived(collector, SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)
 
 
 def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
@@ -99,4 +99,4 @@ def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
     collector.wait_for_messages(left, PATIENCE)
     server.signal(signal.SIGTERM)
     assert server.end() == 0, server.output
-    assert_all_arrived(collector, SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)

@@ -13,7 +13,7 @@ import pytest
 
 from demo.collector import Collector, Reply
 from stacks.arrivals import wait_for_events
-from stacks.browsing import Shop, assert_all_arrived, browse
+from stacks.browsing import Shop, arrived, browse, expected
 from stacks.processes import PATIENCE, Stack, stack
 from stacks.servers import gunicorn, kill_workers, wait_for_lines
 
@@ -56,7 +56,7 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
     wait_for_lines(server, r"Worker exiting", 2)
     ending.set()
     assert server.end() == 0, server.output
-    assert_all_arrived(collector, SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)
 
 
 def test_workers_that_are_replaced_while_they_serve_lose_nothing(
@@ -75,7 +75,7 @@ def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     assert server.end() == 0, server.output
     assert wait_for_lines(server, "Autorestarting worker", 1)
     assert wait_for_lines(server, "Booting worker", 4)
-    assert_all_arrived(collector, SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)
 
 
 def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
@@ -92,4 +92,4 @@ def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
     collector.wait_for_messages(left, PATIENCE)
     server.signal(signal.SIGTERM)
     assert server.end() == 0, server.output
-    assert_all_arrived(collector, SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)
