@@ -89,7 +89,7 @@ def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
     left = sum(visit.is_wrong for visit in visits if visit.customer)
     kill_workers(server, wait_for_lines(server, r"Booting worker with pid: (\d+)", 2), spool, left)
     collector.answer = None
-    collector.wait_for_messages(left, PATIENCE)
+    collector.wait_for_messages(left, 2 * PATIENCE)
     server.signal(signal.SIGTERM)
     assert server.end() == 0, server.output
     assert arrived(collector) == expected(SHOP, url, visits)
