@@ -64,12 +64,14 @@ def machine(collector: Collector, tmp_path: Path, database: Path) -> Iterator[St
 def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for_segment(
     machine: Stack, collector: Collector, kind: str
 ) -> None:
-    """The first answers come only once the workers are about to end."""
-    ending = threading.Event()
-    collector.answer = lambda call: Reply(delay=ending)
+    """Segment is away at first, and then answers only once the workers are about to end."""
+    back, ending = threading.Event(), threading.Event()
+    collector.answer = lambda call: Reply(delay=ending) if back.is_set() else Reply(503)
     server, url = gunicorn(machine, APP, *KINDS[kind])
     visits = browse(SHOP, url, together=kind != "sync")
     wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    assert not collector.messages
+    back.set()
     server.signal(signal.SIGTERM)
     wait_for_lines(server, r"Worker exiting", 2)
     ending.set()

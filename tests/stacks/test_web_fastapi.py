@@ -50,12 +50,14 @@ def uvicorn(machine: Stack, workers: int, **environment: str) -> tuple[Process, 
 def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for_segment(
     machine: Stack, collector: Collector, workers: int
 ) -> None:
-    """The first answers come only once the workers are about to end."""
-    ending = threading.Event()
-    collector.answer = lambda call: Reply(delay=ending)
+    """Segment is away at first, and then answers only once the workers are about to end."""
+    back, ending = threading.Event(), threading.Event()
+    collector.answer = lambda call: Reply(delay=ending) if back.is_set() else Reply(503)
     server, url = uvicorn(machine, workers)
     visits = browse(SHOP, url)
     wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    assert not collector.messages
+    back.set()
     server.signal(signal.SIGTERM)
     wait_for_lines(server, "Waiting for application shutdown", workers)
     ending.set()
