@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 WRITE_KEY = "wk_0123456789_shop"
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until a test gives up on what should have happened long before."""
 
 
