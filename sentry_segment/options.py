@@ -60,7 +60,7 @@ class Options:
     def is_plain_http(self) -> bool:
         """Whether the messages and the write key would cross a network unencrypted."""
         parts = urlsplit(self.host)
-        return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
     def __repr__(self) -> str:
         return f"Options(write_key={self.masked_write_key!r}, host={self.host!r})"
@@ -115,7 +115,7 @@ def _wrong_host(value: str) -> NoReturn:
     )
 
 
-def _is_loopback(hostname: str) -> bool:
+def is_loopback(hostname: str) -> bool:
     if hostname == "localhost" or hostname.endswith(".localhost"):
         return True
     try:

@@ -10,7 +10,9 @@ import sentry_sdk
 from sentry_sdk.scope import Scope
 
 from demo.collector import Collector
+from inspectors import Poster
 from sentry_segment import SegmentIntegration
+from sentry_segment.inspector.server import Inspector
 from support import WRITE_KEY, Init
 
 
@@ -66,3 +68,16 @@ def init(collector: Collector) -> Iterator[Init]:
     yield init
     collector.answer = None
     sentry_sdk.get_client().close(timeout=2.0)  # while there is still somebody who answers
+
+
+@pytest.fixture
+def inspector() -> Iterator[Inspector]:
+    with Inspector() as running:
+        yield running
+
+
+@pytest.fixture
+def app(inspector: Inspector) -> Iterator[Poster]:
+    """One who posts to the inspector."""
+    with Poster(inspector.url) as poster:
+        yield poster

@@ -1,0 +1,102 @@
+"""The inspector's paths: those of Segment, of Sentry, and of the page."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from importlib.resources import files
+from uuid import uuid4
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from sentry_segment.inspector import envelope, segment
+from sentry_segment.inspector.bodies import MAX_BODY_BYTES, BodyError, too_long
+from sentry_segment.inspector.guard import LOOPBACK_NAMES, Guard
+from sentry_segment.inspector.store import Record, Store
+from sentry_segment.inspector.stream import stream
+
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+def make_app(store: Store, only_loopback: bool) -> Starlette:
+    """The application on this store; `only_loopback`: it has no other name than those of 127.0.0.1.
+
+    It does nothing slow: all of its work is done in the event loop.
+    """
+    page = {path.name: path.read_bytes() for path in (files(__package__) / "page").iterdir()}
+
+    async def take_segment(request: Request) -> Response:
+        path = request.path_params["path"]
+        if path not in segment.PATHS:
+            return Response(status_code=404)
+        now = datetime.now(timezone.utc)
+        body = await _body(request)
+        status, records = segment.take(path, request.headers, body, now, store.is_taken)
+        store.add(records)
+        if status == 200:
+            return JSONResponse({"success": True})
+        message = records[0].objections[0]
+        return JSONResponse({"success": False, "message": message}, status)
+
+    async def take_envelope(request: Request) -> Response:
+        body = await _body(request)
+        status, records, others = envelope.take(request.url.path[:100], request.headers, body)
+        store.add(records, others)
+        if status == 200:
+            event_id = next((record.id for record in records if record.id), uuid4().hex)
+            return JSONResponse({"id": event_id})
+        return JSONResponse({"detail": records[0].objections[0]}, status)
+
+    async def show(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        if name not in page:
+            return Response(status_code=404)
+        return Response(page[name], media_type=_TYPES[name.rpartition(".")[2]])
+
+    async def records(request: Request) -> Response:
+        after = request.query_params.get("after", "0")
+        if not (after.isascii() and after.isdigit()):
+            return JSONResponse({"detail": "after: expected a record's number"}, 400)
+        found = b",\n".join(_json(record) for record in store.after(int(after[:18])))
+        return Response(b'{"records": [' + found + b"]}", media_type="application/json")
+
+    async def events(request: Request) -> Response:
+        last_event_id = request.headers.get("last-event-id", "")
+        return StreamingResponse(stream(store, last_event_id), media_type="text/event-stream")
+
+    async def clear(request: Request) -> Response:
+        store.clear()
+        return Response(status_code=204)
+
+    return Starlette(
+        routes=[
+            Route("/", show),
+            Route("/v1/{path}", take_segment, methods=["POST"]),
+            Route("/api/{project}/envelope/", take_envelope, methods=["POST"]),
+            Route("/inspector/records", records),
+            Route("/inspector/stream", events),
+            Route("/inspector/clear", clear, methods=["POST"]),
+            Route("/inspector/{name}", show),
+        ],
+        middleware=[Middleware(Guard, names=LOOPBACK_NAMES if only_loopback else None)],
+    )
+
+
+async def _body(request: Request) -> bytes | BodyError:
+    """The body as it was sent, within the bound of what is read at all."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            return too_long()
+    return bytes(body)
+
+
+def _json(record: Record) -> bytes:
+    text = f'{json.dumps(record.head())[:-1]}, "payload": {record.text}}}'
+    # A lone surrogate becomes "\\ud800", which is how JSON spells it.
+    return text.encode("utf-8", "backslashreplace")
