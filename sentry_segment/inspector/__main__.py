@@ -31,9 +31,9 @@ def main() -> None:
     inspector = Inspector(options.host, options.port)
     try:
         with inspector:
-            print(instructions(inspector.url, inspector.dsn), flush=True)
             if not inspector.only_loopback:
                 print(WARNING, file=sys.stderr, flush=True)
+            print(instructions(inspector.url, inspector.dsn), flush=True)
             while True:
                 time.sleep(3600)
     except KeyboardInterrupt:
