@@ -38,7 +38,7 @@ class Server(BaseHTTPRequestHandler):
 
 assert "site-packages" in str(sentry_segment.__file__), "not the installed package"
 assert sentry_segment.__version__ == metadata.version("sentry-segment")
-extras = {"flask", "django", "pytest", "mkdocs", "mypy"}
+extras = {"flask", "django", "pytest", "mkdocs", "mypy", "starlette", "uvicorn"}
 installed = {each.metadata["Name"].lower() for each in metadata.distributions()}
 assert not installed & extras, "an extra is installed"
 for name in sentry_segment.__all__:

@@ -53,7 +53,13 @@ export class List {
         this.elements.delete(key);
       }
     }
-    wanted.forEach((row, place) => this.place(row, first + place, height));
+    let next = this.holder.firstElementChild;
+    wanted.forEach((row, place) => {
+      const made = this.place(row, first + place, height);
+      // In the order in which they are seen, for those who hear them.
+      if (made === next) next = next.nextElementSibling;
+      else this.holder.insertBefore(made, next);
+    });
     const active = this.elements.get(this.active);
     if (active) this.list.setAttribute("aria-activedescendant", active.id);
     else this.list.removeAttribute("aria-activedescendant");
@@ -66,7 +72,6 @@ export class List {
       made = element("div", { role: "option", id: `row-${row.number}` });
       made.dataset.key = row.key;
       this.elements.set(row.key, made);
-      this.holder.append(made);
     }
     if (made.dataset.version !== String(row.version)) {
       made.dataset.version = row.version;
@@ -77,6 +82,7 @@ export class List {
     made.setAttribute("aria-selected", row.key === this.active);
     made.setAttribute("aria-posinset", index + 1);
     made.setAttribute("aria-setsize", this.shown.length);
+    return made;
   }
 
   move(step) {

@@ -1,0 +1,521 @@
+"""The inspector's page, in a headless Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sentry_sdk
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from inspectors import NOW, Poster, envelope, event, message
+from sentry_segment import SegmentIntegration
+from sentry_segment.inspector.server import Inspector
+from stacks.browsers import Open, chromium, pages
+from support import WRITE_KEY, capture
+
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def open_page(browser: Browser, inspector: Inspector) -> Iterator[Open]:
+    with pages(browser, inspector.url) as opened:
+        yield opened
+
+
+def rows(page: Page) -> Locator:
+    return page.get_by_role("option")
+
+
+def details(page: Page) -> Locator:
+    return page.locator("#details")
+
+
+def status(page: Page) -> Locator:
+    return page.get_by_role("status")
+
+
+def post(app: Poster, *user_ids: str) -> None:
+    app.batch(*(message(messageId=f"id-{user_id}", userId=user_id) for user_id in user_ids))
+
+
+def users(page: Page) -> list[str]:
+    """Those of the rows in sight, from above."""
+    return [text.removeprefix("user ") for text in rows(page).locator(".facts").all_inner_texts()]
+
+
+# What arrives
+
+
+def test_messages_appear_without_a_reload_the_newest_first(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    page.evaluate("window.untouched = true")
+    expect(page.get_by_text("Nothing has arrived yet")).to_be_visible()
+    post(app, "1")
+    expect(rows(page)).to_have_count(1)
+    expect(page.get_by_text("Nothing has arrived yet")).to_be_hidden()
+    post(app, "2", "3")
+    expect(rows(page)).to_have_count(3)
+    assert users(page) == ["3", "2", "1"]
+    assert page.evaluate("window.untouched") is True
+
+
+def test_an_empty_page_says_how_to_point_an_application_at_it(
+    inspector: Inspector, open_page: Open
+) -> None:
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    code = page.evaluate("navigator.clipboard.readText()")
+    given: dict[str, Any] = {}
+    names = {"sentry_sdk": type("SDK", (), {"init": lambda **options: given.update(options)})}
+    exec(code, {**names, "SegmentIntegration": lambda **options: options})
+    assert given["dsn"] == inspector.dsn
+    assert given["integrations"] == [{"write_key": "any-key", "host": inspector.url}]
+
+
+def test_both_sides_of_an_error_are_one_row(inspector: Inspector, open_page: Open) -> None:
+    integration = SegmentIntegration(write_key=WRITE_KEY, host=inspector.url)
+    sentry_sdk.init(dsn=inspector.dsn, integrations=[integration], release="shop@1.4.2")
+    event_id = capture(KeyError("address"), id="1906")
+    capture(ValueError("of a guest"), user={"email": "guest@example.org"})
+    sentry_sdk.capture_message("Half past nine")
+    sentry_sdk.flush()
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    expect(rows(page)).to_have_count(3)
+    error = rows(page).filter(has_text="KeyError")
+    expect(error.locator(".badge")).to_have_text(["Sentry", "Segment"])
+    expect(error).to_contain_text("'address'")
+    expect(error).to_contain_text("user 1906")
+    expect(rows(page).filter(has_text="guest").locator(".badge")).to_have_text(
+        ["Sentry", "no user id"]
+    )
+    expect(rows(page).filter(has_text="Half past").locator(".badge")).to_have_text(
+        ["Sentry", "no exception"]
+    )
+    error.click()
+    sides = details(page).locator(".side")
+    expect(sides.nth(0)).to_contain_text('"messageId"')
+    expect(sides.nth(1)).to_contain_text('"event_id"')
+    expect(details(page).locator(".identity code")).to_have_text(event_id)
+    details(page).get_by_role("button", name="Copy id").click()
+    expect(details(page).get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == event_id
+    details(page).get_by_role("button", name="Copy JSON").first.click()
+    expect(details(page).get_by_role("button", name="Copied").nth(1)).to_be_visible()
+    assert json.loads(page.evaluate("navigator.clipboard.readText()"))["messageId"] == event_id
+
+
+def test_the_other_side_joins_a_row_that_is_open(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    app.sentry(envelope(event()))
+    expect(rows(page).locator(".badge")).to_have_text(["Sentry", "not at Segment yet"])
+    rows(page).click()
+    expect(details(page)).to_contain_text("Nothing has arrived at Segment under this id.")
+    app.segment(message(sentAt=NOW))
+    expect(rows(page).locator(".badge")).to_have_text(["Sentry", "Segment"])
+    expect(details(page)).to_contain_text('"messageId"')
+    app.segment(message(sentAt=NOW))
+    expect(rows(page).locator(".badge")).to_have_text(["Sentry", "Segment \u00d72", "1 objection"])
+    expect(details(page)).to_contain_text("The last of 2 messages with this id.")
+
+
+def test_what_segment_would_object_to_is_said_in_words(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    app.segment(message(userId=None, sentAt=NOW))
+    app.segment(b"{")
+    expect(rows(page)).to_have_count(2)
+    expect(rows(page).locator(".badge")).to_have_text(
+        ["refused 400", "1 objection", "Segment", "1 objection"]
+    )
+    rows(page).filter(has_text="KeyError").click()
+    expect(details(page)).to_contain_text("neither userId nor anonymousId")
+    rows(page).filter(has_text="refused").click()
+    expect(details(page)).to_contain_text("the body is no JSON object")
+    expect(details(page)).to_contain_text("Its body was not kept.")
+
+
+def test_json_is_shown_as_it_was_sent_and_can_be_folded(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    content: dict[str, Any] = {
+        "id": 2**64 + 1,
+        "price": 1.0,
+        "none": None,
+        "list": [],
+        "dict": {"a": [True, "x"]},
+    }
+    app.segment(message(properties=content, sentAt=NOW))
+    rows(page).click()
+    tree = details(page).locator(".json")
+    for shown in ("18446744073709551617", '"price": 1.0', '"none": null', '"list": []', '"x"'):
+        expect(tree).to_contain_text(shown)
+    summary = tree.locator("summary", has_text='"dict"')
+    expect(tree.get_by_text("true")).to_be_visible()
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(tree.get_by_text("true")).to_be_hidden()
+    expect(summary).to_contain_text("1 field")
+    page.keyboard.press("Enter")
+    expect(tree.get_by_text("true")).to_be_visible()
+
+
+def test_errors_over_time_are_plotted_and_said_in_words(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    app.sentry(
+        envelope(event(), event(event_id="1" * 32), event(event_id="2" * 32, exception=None))
+    )
+    app.segment(message(sentAt=NOW))
+    app.segment(message(messageId="refused"), auth=None)
+    app.segment(message(messageId="no-error", properties={}))
+    plot = page.locator("#plot").get_by_role("img")
+    expect(plot).to_have_accessible_name(
+        re.compile("2 events at Sentry, 1 message at Segment, at most 2 in a step")
+    )
+    assert plot.locator("rect").count() >= 2
+    expect(page.locator("#counts")).to_contain_text("5 rows")
+
+
+def test_clearing_empties_the_page(app: Poster, inspector: Inspector, open_page: Open) -> None:
+    page = open_page()
+    post(app, "1", "2")
+    rows(page).first.click()
+    page.get_by_role("button", name="Clear").click()
+    expect(rows(page)).to_have_count(0)
+    expect(details(page)).to_be_hidden()
+    expect(page.get_by_text("Nothing has arrived yet")).to_be_visible()
+    assert inspector.store.records == []
+    post(app, "3")
+    expect(rows(page)).to_have_count(1)
+
+
+# Search and pause
+
+
+def test_search_looks_into_everything_as_one_types(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    app.batch(
+        message(messageId="a", userId="1", properties={"exceptionType": "TimeoutError"}),
+        message(messageId="b", userId="2", properties={"deep": [{"note": "Größe unbekannt"}]}),
+        message(messageId="c", userId=None),
+    )
+    app.sentry(envelope(event(event_id="a" * 32, extra={"cart": "lamp"})))
+    expect(rows(page)).to_have_count(4)
+    search = page.get_by_role("searchbox")
+    for words, found in {
+        "timeout": ["user 1"],
+        "GRÖSSE": [],
+        "GRÖßE": ["user 2"],
+        "lamp": ["user 1906 · /checkout"],
+        "lamp keyerror": ["user 1906 · /checkout"],
+        "lamp timeout": [],
+        "neither userid": [""],
+        "…cdef": ["", "user 2", "user 1"],
+    }.items():
+        search.fill(words)
+        expect(rows(page).locator(".facts")).to_have_text(found)
+    search.fill("no such thing")
+    expect(page.get_by_text("Nothing holds all of these words.")).to_be_visible()
+    search.fill("id-72")
+    post(app, "72", "30")
+    expect(rows(page).filter(has_text="user 72")).to_have_count(1)
+    expect(rows(page).filter(has_text="user 30")).to_have_count(0)
+
+
+def test_a_pause_keeps_the_list_as_it_is_until_it_is_over(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    post(app, "1")
+    expect(rows(page)).to_have_count(1)
+    page.get_by_role("button", name="Pause").click()
+    post(app, "2", "3")
+    resume = page.get_by_role("button", name="Resume (2 new)")
+    expect(resume).to_have_attribute("aria-pressed", "true")
+    expect(status(page)).to_have_text("Paused, 2 new")
+    page.get_by_role("searchbox").fill("user")
+    page.get_by_role("searchbox").fill("")
+    expect(rows(page)).to_have_count(1)
+    resume.click()
+    expect(rows(page)).to_have_count(3)
+    expect(status(page)).to_have_text("Live")
+
+
+def test_a_pause_holds_no_more_than_the_inspector_keeps(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    expect(status(page)).to_have_text("Live")
+    page.keyboard.press("p")
+    for start in range(0, 15_000, 2_500):
+        app.batch(*({"messageId": str(number)} for number in range(start, start + 2_500)))
+    expect(status(page)).to_have_text(re.compile(r"^Paused, 1\d,\d{3} new$"))
+    page.keyboard.press("p")
+    expect(page.locator("#counts")).to_have_text("10,000 rows")
+
+
+# Strangers' text
+
+EVIL = (
+    "<img src=x onerror=alert(1)><script>alert(2)</script><a href='javascript:alert(3)'>x</a>"
+    '"><svg onload=alert(4)>{{7*7}}</script></title>\u202egnp.exe\u2066\x00\x1b[31m\u2028\ufeff'
+)
+
+
+MADE_OF_TEXT = """() => [...document.querySelectorAll("body *")].filter((each) =>
+    each.matches("script, iframe, object, embed, a, b, form, [onerror], [onload]")
+    || each.matches(":is(#rows, #details, #counts, #nothing) :is(img, svg, style, title)")
+).map((each) => each.outerHTML)"""
+
+
+def test_a_hostile_message_is_text_and_nothing_else(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    properties = {"exceptionType": EVIL, "transaction": EVIL, EVIL: [EVIL, "\ud800"]}
+    texts = dict.fromkeys(("userId", "event", "type", "timestamp", "sentAt"), EVIL)
+    hostile = message(messageId=EVIL[:80], properties=properties, **texts)
+    app.segment(json.dumps(hostile).encode(), headers={"Content-Type": "<img src=y>"})
+    values = {"values": [{"type": EVIL, "value": EVIL}]}
+    app.sentry(envelope(event(event_id=EVIL, exception=values, user={"id": EVIL}, release=EVIL)))
+    app.segment(b"{}", headers={"Content-Encoding": "<b>gzip"})
+    app.sentry(b"{}\n" + json.dumps({"type": EVIL}).encode() + b"\n{}")
+    expect(page.locator("#counts")).to_have_text("3 rows · other items at Sentry: other 1")
+    for row in rows(page).all():
+        row.click()
+        expect(details(page).locator("h2")).to_have_text(row.locator(".title").inner_text())
+        assert page.evaluate(MADE_OF_TEXT) == []
+    expect(details(page)).to_contain_text("<script>alert(2)</script>")
+    expect(details(page)).to_contain_text("\\u202egnp.exe\\u2066\\u0000\\u001b[31m\\u2028\\ufeff")
+    expect(details(page)).to_contain_text("\\ud800")
+    page.get_by_role("searchbox").fill("<img src=x onerror")
+    expect(rows(page)).to_have_count(2)
+    page.get_by_role("searchbox").fill("no <b>such</b> thing")
+    expect(rows(page)).to_have_count(0)
+    assert page.evaluate(MADE_OF_TEXT) == []
+
+
+def test_the_page_refuses_scripts_that_are_not_its_own(
+    browser: Browser, inspector: Inspector
+) -> None:
+    """Were text ever taken for HTML by mistake."""
+    page = browser.new_page()
+    page.goto(inspector.url)
+    with page.expect_console_message(lambda line: "Content Security Policy" in line.text):
+        page.evaluate(
+            """() => { const holder = document.createElement("div");
+            holder.innerHTML = "<img src=/inspector/icon.svg onload='window.ran = true'>";
+            document.body.append(holder); }"""
+        )
+    assert page.evaluate("window.ran") is None
+    page.close()
+
+
+# Many
+
+
+def test_5000_messages_are_shown_and_the_page_still_answers(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    for start in (0, 2_500):
+        app.batch(*({"messageId": f"m{number}"} for number in range(start, start + 2_500)))
+    expect(page.locator("#counts")).to_have_text("5,000 rows")
+    assert rows(page).count() < 60
+    search = page.get_by_role("searchbox")
+    search.fill("m4321")
+    expect(rows(page)).to_have_count(1)
+    expect(page.locator("#counts")).to_have_text("1 of 5,000 rows")
+    rows(page).click()
+    expect(details(page).locator(".identity code")).to_have_text("m4321")
+    search.fill("")
+    expect(page.locator("#counts")).to_have_text("5,000 rows")
+    page.locator("#list").focus()
+    page.keyboard.press("End")
+    expect(details(page).locator(".identity code")).to_have_text("m0")
+
+
+def test_the_page_keeps_as_many_as_the_inspector(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    for start in range(0, 12_500, 2_500):
+        app.batch(*({"messageId": f"m{number}."} for number in range(start, start + 2_500)))
+    expect(page.locator("#counts")).to_have_text("10,000 rows")
+    page.get_by_role("searchbox").fill("m2499.")
+    expect(rows(page)).to_have_count(0)
+    page.get_by_role("searchbox").fill("m2500.")
+    expect(rows(page)).to_have_count(1)
+
+
+def test_who_has_scrolled_down_goes_on_seeing_the_same_rows(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    post(app, *map(str, range(100)))
+    expect(page.locator("#counts")).to_have_text("100 rows")
+    page.evaluate("document.querySelector('#list').scrollTop = 1000")
+    row = rows(page).filter(has_text="user 75")
+    expect(row).to_be_visible()
+    before = row.bounding_box()
+    post(app, "100", "101", "102")
+    expect(page.locator("#counts")).to_have_text("103 rows")
+    assert row.bounding_box() == before
+
+
+# The connection
+
+
+def test_it_reconnects_to_an_inspector_that_was_started_again(browser: Browser) -> None:
+    with Inspector() as first, pages(browser, first.url) as open_page:
+        page = open_page()
+        with Poster(first.url) as app:
+            post(app, "1", "2")
+        expect(rows(page)).to_have_count(2)
+        first.stop()
+        expect(status(page)).to_have_text("Not connected, trying again")
+        expect(rows(page)).to_have_count(2)
+        with Inspector(port=first.port), Poster(first.url) as app:
+            post(app, "3")
+            expect(status(page)).to_have_text("Live")
+            expect(rows(page)).to_have_count(1)
+            assert users(page) == ["3"]
+            post(app, "4")
+            expect(rows(page)).to_have_count(2)
+
+
+def test_two_pages_are_served_at_once(app: Poster, open_page: Open) -> None:
+    first, second = open_page(), open_page()
+    post(app, "1")
+    for page in (first, second):
+        expect(rows(page)).to_have_count(1)
+
+
+# Keys, widths, colours
+
+
+def test_everything_can_be_done_by_keyboard(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    post(app, "1", "2", "3")
+    expect(rows(page)).to_have_count(3)
+    chosen = page.locator('[role=option][aria-selected="true"]')
+    for key, user in (("j", "3"), ("j", "2"), ("ArrowDown", "1"), ("j", "1"), ("k", "2")):
+        page.keyboard.press(key)
+        expect(chosen).to_contain_text(f"user {user}")
+    listbox = page.get_by_role("listbox")
+    expect(listbox).to_be_focused()
+    expect(listbox).to_have_attribute("aria-activedescendant", str(chosen.get_attribute("id")))
+    for key, user in (("Home", "3"), ("End", "1"), ("PageUp", "3"), ("PageDown", "1")):
+        page.keyboard.press(key)
+        expect(chosen).to_contain_text(f"user {user}")
+    page.keyboard.press("Enter")
+    expect(details(page)).to_contain_text("id-1")
+    page.keyboard.press("k")
+    expect(details(page)).to_contain_text("id-2")
+    page.keyboard.press("Escape")
+    expect(details(page)).to_be_hidden()
+    page.keyboard.press("/")
+    search = page.get_by_role("searchbox")
+    expect(search).to_be_focused()
+    page.keyboard.type("user/pj")
+    expect(search).to_have_value("user/pj")
+    expect(status(page)).to_have_text("Live")
+    page.keyboard.press("Escape")
+    expect(search).to_have_value("")
+    expect(listbox).to_be_focused()
+    page.keyboard.press("p")
+    expect(status(page)).to_have_text("Paused, 0 new")
+
+
+def test_the_focus_can_be_seen_wherever_it_is(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    post(app, "1")
+    rows(page).click()
+    page.get_by_role("searchbox").focus()
+    seen = set()
+    for _ in range(7):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            """() => { const at = document.activeElement;
+            const seen = at.matches("[aria-activedescendant]")
+                ? document.getElementById(at.getAttribute("aria-activedescendant")) : at;
+            return [at.id || at.textContent, getComputedStyle(seen).outlineStyle]; }"""
+        )
+        seen.add(name)
+        assert outline != "none", name
+    assert {"pause", "clear", "list", "✕", "Copy id", "Copy JSON"} <= seen
+
+
+@pytest.mark.parametrize("width", [320, 360, 390, 768, 1280])
+def test_nothing_is_wider_than_the_page(app: Poster, open_page: Open, width: int) -> None:
+    page = open_page(width, 740)
+    wide = "W" * 500
+    app.segment(message(userId=wide, properties={"exceptionType": wide, "transaction": wide}))
+    app.sentry(envelope(event(release=wide, exception={"values": [{"type": wide, "value": wide}]})))
+    expect(rows(page).locator(".badge")).to_have_text(["Sentry", "Segment", "1 objection"])
+    for _ in range(2):
+        for element in ("document.documentElement", "document.querySelector('#details')"):
+            scrolled, seen = page.evaluate(f"[{element}.scrollWidth, {element}.clientWidth]")
+            assert scrolled <= seen
+        rows(page).first.click() if rows(page).first.is_visible() else None
+    expect(details(page)).to_contain_text("no sentAt")
+
+
+def test_on_a_phone_the_details_are_over_the_list(app: Poster, open_page: Open) -> None:
+    page = open_page(360, 740, has_touch=True, is_mobile=True)
+    post(app, "1", "2")
+    rows(page).filter(has_text="user 1").tap()
+    expect(details(page)).to_be_visible()
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    details(page).get_by_role("button", name="Close").tap()
+    expect(details(page)).to_be_hidden()
+    expect(page.get_by_role("listbox")).to_be_visible()
+
+
+CONTRASTS = """() => {
+    const rgb = (color) => color.match(/[\\d.]+/g).map(Number);
+    const luminance = ([r, g, b]) => [r, g, b].map((part) => part / 255)
+        .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+    const ground = (each) => {
+        for (; each; each = each.parentElement) {
+            const color = rgb(getComputedStyle(each).backgroundColor);
+            if (color.length < 4 || color[3] > 0) return color;
+        }
+    };
+    return [...document.querySelectorAll("body *")]
+        .filter((each) => each.checkVisibility()
+            && [...each.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+        .map((each) => {
+            const pair = [rgb(getComputedStyle(each).color), ground(each)].map(luminance);
+            return [(Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05), each.outerHTML];
+        });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_has_the_contrast_of_wcag_aa(app: Poster, open_page: Open, scheme: str) -> None:
+    page = open_page(color_scheme=scheme, reduced_motion="reduce")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 17, 24)"
+    assert dark == (scheme == "dark")
+    contrasts = page.evaluate(CONTRASTS)
+    app.sentry(envelope(event(), event(event_id="1" * 32, user={})))
+    app.segment(message(timestamp="x", number=1, none=None))
+    app.segment(b"{")
+    expect(rows(page)).to_have_count(3)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    for row in rows(page).all():
+        row.click()
+        expect(details(page).locator("h2")).to_be_visible()
+        contrasts += page.evaluate(CONTRASTS)
+    assert len(contrasts) > 100
+    assert [each for each in contrasts if each[0] < 4.5] == []
+
+
+def test_the_page_can_be_read_by_a_screen_reader(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    post(app, "1")
+    rows(page).click()
+    expect(rows(page)).to_have_attribute("aria-setsize", "1")
+    expect(rows(page)).to_have_attribute("aria-posinset", "1")
+    for element in page.locator("button:visible, input:visible").all():
+        expect(element).to_have_accessible_name(re.compile("."))
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    assert page.locator("#status[role=status]").count() == 1
