@@ -107,8 +107,10 @@ def check(command: str, arguments: list[str]) -> None:
     elif command == "export":
         assert arguments[0].startswith(WRITE_KEY_VARIABLE + "=")
     elif command == "python":
-        assert arguments[:2] == ["-m", "sentry_segment"]
-        parser().parse_args(arguments[2:])  # exits where it is wrong
+        assert arguments[0] == "-m"
+        assert (ROOT / arguments[1].replace(".", "/") / "__main__.py").is_file()
+        if arguments[1] == "sentry_segment":
+            parser().parse_args(arguments[2:])  # exits where it is wrong
     elif command.startswith(".venv/test/bin/"):  # the environment of scripts/test
         assert f'"{Path(command).name}>=' in (ROOT / "pyproject.toml").read_text()
     else:
