@@ -91,7 +91,15 @@ def test_its_own_requests_are_not_reported_where_it_runs_in_the_application(
 
 
 def test_what_is_no_event_is_counted_alone(inspector: Inspector, app: Poster) -> None:
-    lines = [b"{}", b'{"type":"transaction","length":2}', b"{}", b'{"type":"evil"}', b"\xff", b""]
+    lines = [
+        b"{}",
+        b'{"type":"transaction","length":2}',
+        b"{}",
+        b'{"type":"evil"}',
+        b"\xff",
+        b"",
+        b"",
+    ]
     answer = app.sentry(b"\n".join(lines) + envelope(event())[3:])
     assert answer.json() == {"id": event()["event_id"]}
     assert inspector.store.others == {"transaction": 1, "other": 1}

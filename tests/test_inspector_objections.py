@@ -146,11 +146,13 @@ def test_each_kind_of_call_is_taken(inspector: Inspector, app: Poster) -> None:
         (b"[]", "another kind of value"),
         (b'{"userId": NaN}', "NaN is no JSON"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 101 + b"{}" + b"}" * 101, "nested too deeply"),
         (b'{"a":' * 2000 + b"1" + b"}" * 2000, "nested too deeply"),
         (b'{"a": ' + b"1" * 5000 + b"}", "digits"),
+        (b'{"a": 1e999}', "Out of range"),
         (b"\xff\xfe\xff", "decode"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_what_is_no_json_object_is_refused(
     inspector: Inspector, app: Poster, content: bytes, detail: str
@@ -160,6 +162,12 @@ def test_what_is_no_json_object_is_refused(
     [[objection]] = told(inspector)
     assert detail in objection
     assert answer.json() == {"success": False, "message": objection}
+
+
+def test_what_is_nested_less_deeply_is_taken(inspector: Inspector, app: Poster) -> None:
+    body = b'{"userId":' + b"[" * 99 + b"7" + b"]" * 99 + b"}"
+    assert app.segment(body).is_success
+    assert not any("JSON" in each for each in inspector.store.records[0].objections[1:])
 
 
 @pytest.mark.parametrize("batch", [None, {}, "[]", 4], ids=str)

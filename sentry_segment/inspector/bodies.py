@@ -7,6 +7,8 @@ import zlib
 from typing import Any, NoReturn
 
 MAX_BODY_BYTES = 20_000_000
+MAX_DEPTH = 100
+_TOO_DEEP = "it is nested too deeply"
 
 # zlib's own numbers for the formats: gzip, and either of the two that are called "deflate".
 _WINDOW_BITS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
@@ -77,19 +79,35 @@ def _unbrotli(body: bytes) -> bytes:
 def parse(body: bytes) -> Any:
     """The JSON in it. Raises `ValueError` for what is none, NaN and the like included.
 
-    Nested too deeply is none either: whatever this returns, `dump` can write.
+    Nested too deeply is none either, nor a number beyond all others: whatever this returns, `dump`
+    can write, and the page can show.
     """
     try:
         content = json.loads(body, parse_constant=_refuse)
-        dump(content)
-        return content
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    except RecursionError:  # at a depth that differs from one Python to the next
+        raise ValueError(_TOO_DEEP) from None
+    if _is_deeper(content, MAX_DEPTH):
+        raise ValueError(_TOO_DEEP)
+    dump(content)
+    return content
+
+
+def _is_deeper(content: Any, depth: int) -> bool:
+    level = [content]
+    while level and depth:
+        level = [
+            part
+            for value in level
+            if isinstance(value, (dict, list))
+            for part in (value.values() if isinstance(value, dict) else value)
+        ]
+        depth -= 1
+    return any(isinstance(value, (dict, list)) for value in level)
 
 
 def dump(content: Any) -> str:
     """Something that was parsed, as text again."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -1,5 +1,5 @@
-// JSON as a tree that can be folded. Numbers are shown as they were sent, not as JavaScript
-// would round them, so the text is read here and not by JSON.parse.
+// JSON as a tree that can be folded. JSON.parse would round large numbers, ids among them. So the
+// text is read here.
 
 import { count, element, visible } from "./dom.js";
 
