@@ -68,8 +68,10 @@ class Poster:
         options.setdefault("auth", (WRITE_KEY, ""))
         if isinstance(content, bytes):
             options["content"] = content
-        else:
-            options["json"] = content
+        else:  # in the shortest form, which not every httpx has
+            options["content"] = json.dumps(content, separators=(",", ":"))
+            headers = options.get("headers", {})
+            options["headers"] = {"Content-Type": "application/json", **headers}
         return self.http.post(f"/v1/{path}", **options)
 
     def batch(self, *messages: Any, **fields: Any) -> httpx.Response:

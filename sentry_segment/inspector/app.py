@@ -8,10 +8,10 @@ from importlib.resources import files
 from uuid import uuid4
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from sentry_segment.inspector import envelope, segment
 from sentry_segment.inspector.bodies import MAX_BODY_BYTES, BodyError, too_long
@@ -22,7 +22,7 @@ from sentry_segment.inspector.stream import stream
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
-def make_app(store: Store, only_loopback: bool) -> Starlette:
+def make_app(store: Store, only_loopback: bool) -> ASGIApp:
     """The application on this store; `only_loopback`: it has no other name than those of 127.0.0.1.
 
     It does nothing slow: all of its work is done in the event loop.
@@ -72,7 +72,7 @@ def make_app(store: Store, only_loopback: bool) -> Starlette:
         store.clear()
         return Response(status_code=204)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", show),
             Route("/v1/{path}", take_segment, methods=["POST"]),
@@ -81,9 +81,11 @@ def make_app(store: Store, only_loopback: bool) -> Starlette:
             Route("/inspector/stream", events),
             Route("/inspector/clear", clear, methods=["POST"]),
             Route("/inspector/{name}", show),
-        ],
-        middleware=[Middleware(Guard, names=LOOPBACK_NAMES if only_loopback else None)],
+        ]
     )
+    # Around the application, where no version of the SDK wraps it: uvicorn took what 2.0 makes of a
+    # Starlette for a factory of applications.
+    return Guard(app, LOOPBACK_NAMES if only_loopback else None)
 
 
 async def _body(request: Request) -> bytes | BodyError:
@@ -98,5 +100,5 @@ async def _body(request: Request) -> bytes | BodyError:
 
 def _json(record: Record) -> bytes:
     text = f'{json.dumps(record.head())[:-1]}, "payload": {record.text}}}'
-    # A lone surrogate becomes "\\ud800", which is how JSON spells it.
+    # A lone surrogate becomes "\ud800", which is how JSON spells it.
     return text.encode("utf-8", "backslashreplace")
