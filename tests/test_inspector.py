@@ -6,6 +6,7 @@ import gzip
 import json
 import sys
 import threading
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -198,6 +199,18 @@ def test_bodies_that_cant_be_read_are_refused_and_shown(
         assert record.status == status
         assert why in record.objections[0]
         assert record.payload is None
+
+
+def test_no_more_is_decompressed_than_is_read() -> None:
+    """200 MB, in 200 kB."""
+    compressor = zlib.compressobj(wbits=31)
+    body = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(200)) + compressor.flush()
+    tracemalloc.start()
+    with pytest.raises(bodies.BodyError):
+        bodies.decompress(body, "gzip")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000_000
 
 
 def test_a_body_over_20_mb_is_read_no_further(inspector: Inspector, app: Poster) -> None:
