@@ -394,7 +394,9 @@ def test_a_stream_goes_on_where_the_page_was(inspector: Inspector, app: Poster) 
         assert [record["id"] for record in next(events)[1]["records"]] == ["5"]
 
 
-@pytest.mark.parametrize("event_id", ["0123abcd:3", "3", ":", "{id}:-1", "{id}:x", "{id}:"])
+@pytest.mark.parametrize(
+    "event_id", ["0123abcd:3", "3", ":", "{id}:-1", "{id}:x", "{id}:", "{id}:" + "9" * 5000]
+)
 def test_a_stream_of_another_store_starts_again(
     inspector: Inspector, app: Poster, event_id: str
 ) -> None:

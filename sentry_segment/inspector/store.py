@@ -183,7 +183,8 @@ class Store:
         self._size -= record.size
         if taken := _taken_id(record):
             self._taken[taken] -= 1
-            self._taken += Counter()  # drops what is down to 0
+            if not self._taken[taken]:
+                del self._taken[taken]
 
 
 def _taken_id(record: Record) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 
 from sentry_segment.inspector.store import Record, Store
@@ -40,8 +41,8 @@ async def stream(store: Store, last_event_id: str) -> AsyncIterator[str]:
 
 
 def _number(last_event_id: str, store_id: str) -> int:
-    known, _, number = last_event_id.partition(":")
-    return int(number) if known == store_id and number.isascii() and number.isdigit() else 0
+    match = re.fullmatch(rf"{store_id}:(\d{{1,18}})", last_event_id, re.ASCII)
+    return int(match[1]) if match else 0
 
 
 def _event(store: Store, number: int, records: Sequence[Record]) -> str:

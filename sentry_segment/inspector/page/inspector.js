@@ -188,7 +188,11 @@ function move(step) {
 $("search").addEventListener("input", draw);
 $("pause").addEventListener("click", () => pause(!isPaused));
 $("clear").addEventListener("click", async () => {
-  await fetch("/inspector/clear", { method: "POST" });
+  try {
+    await fetch("/inspector/clear", { method: "POST" });
+  } catch {
+    return; // the status says that nobody is there
+  }
   pause(false);
 });
 $("setup").textContent = `sentry_sdk.init(
