@@ -1,4 +1,4 @@
-"""Runs the demo: a collector, the shop, visitors, and a check of what became of their visits."""
+"""Runs the demo: the inspector, the shop, visitors, and a check of what became of their visits."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO
 
-from demo.check import Check, checks, request_id
-from demo.collector import Collector
+from demo.check import Check, checks, of_side, request_id
 from demo.screen import BOLD, GREEN, RED, Screen
 from demo.visits import VISITS, Browsers, Visited
+from sentry_segment.inspector.server import Inspector
+from sentry_segment.inspector.store import Store
 
 WRITE_KEY = "demo-write-key"
 PATIENCE = 1.0
@@ -35,21 +36,21 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     screen = Screen()
-    with Collector() as collector:
-        collector.on_arrival = screen.arrival
-        with running_shop(collector) as shop:
-            screen.say(f"The shop                     {shop.url}")
-            screen.say(f"Sentry, played locally       {collector.dsn}")
-            screen.say(f"Segment, played locally      {collector.url}")
+    with Inspector() as inspector:
+        store = inspector.store
+        with running_shop(inspector) as shop:
+            screen.say(f"The shop                               {shop.url}")
+            screen.say(f"Sentry and Segment, played locally     {inspector.url}")
             if options.serve:
                 serve(screen)
                 return 0
-            visited = make_visits(shop.url, collector, screen)
+            store.listen(screen.arrival)
+            visited = make_visits(shop.url, store, screen)
             screen.say("The shop is stopped straight after the last answer.", BOLD)
             shop.stop()
             screen.rest()
-            done = [*checks(collector, visited, WRITE_KEY), shop.check()]
-        return summary(screen, collector, done)
+            done = [*checks(store, visited, WRITE_KEY), shop.check()]
+        return summary(screen, store, done)
 
 
 @dataclass
@@ -82,12 +83,12 @@ class Shop:
 
 
 @contextmanager
-def running_shop(collector: Collector) -> Iterator[Shop]:
+def running_shop(inspector: Inspector) -> Iterator[Shop]:
     """The shop as a process of its own, which has ended in the end."""
     environment = {
         **os.environ,
-        "SENTRY_DSN": collector.dsn,
-        "SEGMENT_HOST": collector.url,
+        "SENTRY_DSN": inspector.dsn,
+        "SEGMENT_HOST": inspector.url,
         "SEGMENT_WRITE_KEY": WRITE_KEY,
         # A proxy in the environment cannot reach 127.0.0.1.
         "NO_PROXY": "127.0.0.1",
@@ -112,59 +113,58 @@ def running_shop(collector: Collector) -> Iterator[Shop]:
             shop.stop()
 
 
-def make_visits(shop_url: str, collector: Collector, screen: Screen) -> list[Visited]:
+def make_visits(shop_url: str, store: Store, screen: Screen) -> list[Visited]:
     """All of them, one after the other; after each but the last, wait for what must come of it."""
     screen.head()
-    visited = []
+    visited: list[Visited] = []
     with closing(Browsers(shop_url)) as browsers:
         for visit in VISITS:
             screen.visit(visit)
-            made = browsers.make(visit)
-            visited.append(made)
+            visited.append(browsers.make(visit))
             if visit is VISITS[-1]:
                 break
-            settled = collector.wait_for(partial(has_arrived, collector, made), PATIENCE)
+            settled = store.wait_for(partial(has_arrived, store, visited), PATIENCE)
             if settled and not visit.has_event:
                 screen.only_transaction()
     return visited
 
 
-def has_arrived(collector: Collector, made: Visited) -> bool:
-    """Whether everything is there that this visit must bring."""
-    payloads = [
-        (kind, payload)
-        for kind, payload in collector.items
-        if isinstance(payload, dict) and request_id(payload) == made.request_id
-    ]
-    kinds = {kind for kind, _ in payloads}
-    if "transaction" not in kinds or (made.visit.has_event and "event" not in kinds):
+def has_arrived(store: Store, visited: Sequence[Visited]) -> bool:
+    """Whether everything is there that the last visit must bring."""
+    made = visited[-1]
+    if store.others.get("transaction", 0) < len(visited):
         return False
-    if not made.visit.is_mirrored:
+    if not made.visit.has_event:
         return True
-    event_ids = {payload.get("event_id") for _, payload in payloads}
-    return any(message.get("messageId") in event_ids for message in collector.messages)
+    event_ids = {
+        record.id
+        for record in of_side(store, "sentry")
+        if request_id(record.payload) == made.request_id
+    }
+    if not made.visit.is_mirrored:
+        return bool(event_ids)
+    return any(record.id in event_ids for record in of_side(store, "segment"))
 
 
 def serve(screen: Screen) -> None:
     """Leave everything up until Ctrl-C."""
     screen.say()
-    screen.say("Open the shop in a browser. It says on each button what works and what fails.")
+    screen.say("Open both in a browser. The shop says on each button what works and what fails.")
     screen.say('"A lamp in BTC" fails: as a guest, Sentry has the error and Segment nothing;')
     screen.say("after logging in, Segment has it too. Ctrl-C ends the demo.")
-    screen.head()
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
         screen.say()
 
 
-def summary(screen: Screen, collector: Collector, done: Sequence[Check]) -> int:
+def summary(screen: Screen, store: Store, done: Sequence[Check]) -> int:
     """Print the checks; the exit status."""
     failed = [check for check in done if check.problems]
     screen.say()
     screen.say(
-        f"Sentry received {len(collector.events)} events, "
-        f"Segment {len(collector.messages)} track calls in {len(collector.calls)} requests.",
+        f"Sentry received {len(of_side(store, 'sentry'))} events, "
+        f"Segment {len(of_side(store, 'segment'))} track calls.",
         BOLD,
     )
     screen.result(done)

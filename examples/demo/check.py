@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from demo.collector import Collector
 from demo.shop import ENVIRONMENT, RELEASE
 from demo.visits import Visited
+from sentry_segment.inspector.store import Record, Store
 
 
 @dataclass(frozen=True)
@@ -22,29 +22,41 @@ class Check:
     problems: Sequence[str] = ()
 
 
-def checks(collector: Collector, visited: Sequence[Visited], write_key: str) -> list[Check]:
+def checks(store: Store, visited: Sequence[Visited], write_key: str) -> list[Check]:
     """Everything that the demo promises. A check without problems is passed."""
-    events = {request_id(event): event for event in collector.events}
+    at_sentry, at_segment = of_side(store, "sentry"), of_side(store, "segment")
+    events = [record.payload for record in at_sentry]
+    messages = [record.payload for record in at_segment]
     return [
         _answers(visited),
-        _transactions(collector, visited),
+        _same(
+            "Sentry: one transaction for each request",
+            expected=["transaction"] * len(visited),
+            actual=["transaction"] * store.others.get("transaction", 0),
+        ),
         _same(
             "Sentry: user and exceptions of each event",
             expected=[_sentry_pair(v) for v in visited if v.visit.has_event],
-            actual=[_pair_of_event(event) for event in collector.events],
+            actual=[_pair_of_event(event) for event in events],
         ),
         _same(
             "Segment: user and exception of each track call",
             expected=[_segment_pair(v) for v in visited if v.visit.is_mirrored],
             actual=[
                 (at(message, "userId"), at(message, "properties.exceptionType"))
-                for message in collector.messages
+                for message in messages
             ],
         ),
-        *_fields(collector, visited, events),
-        _write_key(collector, write_key),
-        _no_trace(collector, write_key),
+        *_fields(messages, visited, {request_id(event): event for event in events}),
+        _write_key(at_segment, write_key),
+        _no_objections(at_segment),
+        _no_trace(at_sentry, write_key),
     ]
+
+
+def of_side(store: Store, side: str) -> list[Record]:
+    """What arrived at one of the two."""
+    return [record for record in store.records if record.side == side]
 
 
 def request_id(event: dict[str, Any]) -> str | None:
@@ -74,18 +86,6 @@ def _answers(visited: Sequence[Visited]) -> Check:
     return Check("The shop's answers", len(visited), problems)
 
 
-def _transactions(collector: Collector, visited: Sequence[Visited]) -> Check:
-    return _same(
-        "Sentry: one transaction for each request",
-        expected=[(v.request_id, v.visit.transaction) for v in visited],
-        actual=[
-            (request_id(payload), payload["transaction"])
-            for kind, payload in collector.items
-            if kind == "transaction"
-        ],
-    )
-
-
 def _sentry_pair(visited: Visited) -> tuple[int | None, tuple[str, ...] | str | None]:
     visit = visited.visit
     return visit.user_id, visit.exceptions or visit.message
@@ -108,10 +108,10 @@ def _same(what: str, expected: Sequence[Any], actual: Sequence[Any]) -> Check:
 
 
 def _fields(
-    collector: Collector, visited: Sequence[Visited], events: dict[str | None, dict[str, Any]]
+    arrived: Sequence[Any], visited: Sequence[Visited], events: dict[str | None, dict[str, Any]]
 ) -> list[Check]:
     """A check for each field, over all messages that can be told to belong to a visit."""
-    messages = {message.get("messageId"): message for message in collector.messages}
+    messages = {at(message, "messageId"): message for message in arrived}
     problems: dict[str, list[str]] = {}
     looked_at: Counter[str] = Counter()
     for v in visited:
@@ -167,22 +167,26 @@ def _moment(timestamp: Any) -> datetime | None:
     return None
 
 
-def _write_key(collector: Collector, write_key: str) -> Check:
-    calls = collector.calls
+def _write_key(at_segment: Sequence[Record], write_key: str) -> Check:
+    masked = "…" + write_key[-4:]  # the inspector keeps no more of it
     problems = [
-        f"{call.path}: user name {call.write_key!r}"
-        for call in calls
-        if call.write_key != write_key
+        f"{record.path}: user name {record.write_key!r}"
+        for record in at_segment
+        if record.write_key != masked
     ]
-    return Check("Segment: the write key in the Authorization header", len(calls), problems)
+    return Check("Segment: the write key in the Authorization header", len(at_segment), problems)
 
 
-def _no_trace(collector: Collector, write_key: str) -> Check:
-    envelopes = collector.envelopes
+def _no_objections(at_segment: Sequence[Record]) -> Check:
+    problems = [objection for record in at_segment for objection in record.objections]
+    return Check("Segment: nothing to object to", len(at_segment), problems)
+
+
+def _no_trace(at_sentry: Sequence[Record], write_key: str) -> Check:
     problems = [
-        f"{trace!r} in {envelope[:60]!r}"
-        for envelope in envelopes
+        f"{trace!r} in {record.text[:60]!r}"
+        for record in at_sentry
         for trace in (write_key, "/v1/track", "/v1/batch")
-        if trace.encode() in envelope
+        if trace in record.text
     ]
-    return Check("Sentry: no trace of the mirror's own requests", len(envelopes), problems)
+    return Check("Sentry: no trace of the mirror's own requests", len(at_sentry), problems)

@@ -10,6 +10,7 @@ from typing import Any
 
 from demo.check import Check, at, exception_types
 from demo.visits import Visit
+from sentry_segment.inspector.store import Record
 
 BOLD, DIM, GREEN, RED = "1", "2", "32", "31"
 ID_WIDTH = 10
@@ -47,14 +48,16 @@ class Screen:
         """What came of a request without an event."""
         self._row(["-"], ["a transaction, no error"], ["nothing: only errors are mirrored"], DIM)
 
-    def arrival(self, side: str, payload: dict[str, Any]) -> None:
-        """An event or a message. A row is printed as soon as both sides of it are known."""
-        event_id = str(payload.get("event_id" if side == "sentry" else "messageId"))
-        with self._lock:
-            (self._events if side == "sentry" else self._messages)[event_id] = payload
-            event, message = self._events.get(event_id), self._messages.get(event_id)
-        if event is not None and (message is not None or reason_for_nothing(event)):
-            self._pair(event_id, event, message)
+    def arrival(self, records: Sequence[Record]) -> None:
+        """Events and messages. A row is printed as soon as both sides of it are known."""
+        for record in records:
+            event_id = str(record.id)
+            with self._lock:
+                side = self._events if record.side == "sentry" else self._messages
+                side[event_id] = record.payload
+                event, message = self._events.get(event_id), self._messages.get(event_id)
+            if event is not None and (message is not None or reason_for_nothing(event)):
+                self._pair(event_id, event, message)
 
     def rest(self) -> None:
         """The rows that were still waiting for their other side."""
