@@ -20,7 +20,7 @@ from typing import Any
 import sentry_sdk
 from sentry_sdk.transport import Transport
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from sentry_segment import SegmentIntegration
 from sentry_segment.spool import Spool
 

@@ -9,7 +9,7 @@ import pytest
 import sentry_sdk
 from sentry_sdk.scope import Scope
 
-from demo.collector import Collector
+from collector import Collector
 from inspectors import Poster
 from sentry_segment import SegmentIntegration
 from sentry_segment.inspector.server import Inspector

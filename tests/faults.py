@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from demo.collector import Call, Collector, Reply, Takeover
+from collector import Call, Collector, Reply, Takeover
 
 Answer = Callable[[Call], Reply | None]
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import trustme
 
-from demo.collector import HOST, Collector, Takeover
+from collector import HOST, Collector, Takeover
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.collector import Collector
+from collector import Collector
 from support import WRITE_KEY
 
 PREAMBLE = """

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sentry_sdk.integrations import Integration
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from sentry_segment import Stats
 from sentry_segment.spool import Spool
 from support import WRITE_KEY

@@ -21,7 +21,7 @@ from sentry_sdk.integrations.asyncio import AsyncioIntegration
 from sentry_sdk.scope import Scope, add_global_event_processor, global_event_processors
 from sentry_sdk.transport import HttpTransport, Transport
 
-from demo.collector import Call, Collector, Reply
+from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
 from support import WRITE_KEY, Init, capture
 

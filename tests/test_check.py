@@ -19,7 +19,7 @@ import pytest
 import sentry_sdk
 import trustme
 
-from demo.collector import Collector, Reply, Takeover
+from collector import Collector, Reply, Takeover
 from faults import OK, before_reading, dripping, fault, pouring, reset, silent
 from pages import BLOCKS, rows
 from proxy import Proxy, TlsCollector, server_context

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from demo.collector import Call, Collector, Reply
+from collector import Call, Collector, Reply
 from faults import arrived, hold, in_turn, pile_up
 from sentry_segment import TrackMessage, __version__
 from sentry_segment.worker import Worker

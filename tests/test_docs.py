@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from pages import BLOCKS, Block
 from sentry_segment import SegmentIntegration
 from support import Init, capture

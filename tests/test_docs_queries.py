@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sentry_sdk
 
-from demo.collector import Collector
+from collector import Collector
 from pages import BLOCKS, Block, rows
 from support import Init
 from warehouse import create_table, row

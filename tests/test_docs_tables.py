@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from demo.collector import Collector
+from collector import Collector
 from pages import ROOT, rows
 from sentry_segment import SegmentIntegration
 from sentry_segment.stats import DROP_REASONS, Stats

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.collector import Call, Collector, Reply
+from collector import Call, Collector, Reply
 from faults import in_turn
 from scripts import Ended, names, run, start
 from support import WRITE_KEY

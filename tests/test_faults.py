@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 import sentry_sdk
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from faults import (
     ERROR,
     OK,

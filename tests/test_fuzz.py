@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.transport import Transport
 
-from demo.collector import Collector
+from collector import Collector
 from sentry_segment import SegmentIntegration
 from support import Init, capture
 

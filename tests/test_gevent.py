@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import scripts
-from demo.collector import Call, Collector, Reply
+from collector import Call, Collector, Reply
 from scripts import names
 
 IMPORTS = """

@@ -24,7 +24,7 @@ from sentry_sdk.integrations.stdlib import StdlibIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.transport import Transport
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from faults import in_turn
 from sentry_segment import SegmentIntegration, TrackMessage
 from sentry_segment.log import ProblemLog

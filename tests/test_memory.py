@@ -21,7 +21,7 @@ from sentry_sdk.scope import Scope, use_isolation_scope, use_scope
 from sentry_sdk.transport import Transport
 
 import sentry_segment
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from sentry_segment import TrackMessage
 from support import WRITE_KEY, Init, capture
 

@@ -19,7 +19,7 @@ import trustme
 from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.transport import Transport
 
-from demo.collector import Collector, Reply, Takeover
+from collector import Collector, Reply, Takeover
 from faults import (
     OK,
     before_reading,

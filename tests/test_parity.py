@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import plugin
 from apps import SHOPS
-from demo.collector import Collector
+from collector import Collector
 from events import corners, events
 from support import Init
 

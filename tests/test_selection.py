@@ -12,7 +12,7 @@ import sentry_sdk
 from sentry_sdk.crons import capture_checkin
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
-from demo.collector import Collector
+from collector import Collector
 from sentry_segment import SegmentIntegration
 from support import Init, capture
 

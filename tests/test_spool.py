@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sentry_sdk
 
-from demo.collector import Call, Collector, Reply
+from collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import run, start
 from sentry_segment import DeliveryError, SegmentIntegration, TrackMessage

@@ -16,7 +16,7 @@ from flask import Flask
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.transport import Transport
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from sentry_segment import SegmentIntegration, TrackMessage
 from sentry_segment.testing import capture_messages
 from support import WRITE_KEY, Init, capture

@@ -17,7 +17,7 @@ import pytest
 import sentry_sdk
 
 import virtual
-from demo.collector import Call, Collector, Reply
+from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration, TrackMessage
 from sentry_segment.clock import SystemClock
 from sentry_segment.log import ProblemLog

@@ -35,7 +35,7 @@ from sentry_sdk.transport import Transport
 
 import sentry_segment.backlog
 import sentry_segment.spool
-from demo.collector import Call, Collector, Reply
+from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
 from sentry_segment.spool import Spool
 from sentry_segment.spool_types import SpoolError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from queue import Empty, SimpleQueue
 
-from demo.collector import Collector
+from collector import Collector
 from sentry_segment.log import ProblemLog
 from sentry_segment.message import TrackMessage
 from sentry_segment.network import NetworkOptions

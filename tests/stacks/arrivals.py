@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from demo.collector import Collector
+from collector import Collector
 from stacks.processes import PATIENCE
 
 RELEASE = "shop@1.4.2"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from demo.collector import Collector
+from collector import Collector
 from sentry_segment import __version__
 from stacks.arrivals import Mirrored, exception, mirrored, texts_of
 from stacks.processes import PATIENCE

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from demo.collector import Collector
+from collector import Collector
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from stacks.arrivals import Mirrored, mirrored, texts_of
 from stacks.lambda_api import Api, lambda_api
 from stacks.processes import PATIENCE, Process, Stack, stack

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
 from stacks.processes import PATIENCE, Process, Stack, stack, wait_until
 from stacks.redis_server import redis_server

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from stacks.arrivals import Mirrored, mirrored, texts_of
 from stacks.processes import Process, Stack, stack
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.collector import Collector
+from collector import Collector
 from stacks.arrivals import Mirrored, mirrored, texts_of
 from stacks.processes import Stack, stack
 

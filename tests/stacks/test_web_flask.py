@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from demo.collector import Collector, Reply
+from collector import Collector, Reply
 from stacks.arrivals import wait_for_events
 from stacks.browsing import Shop, arrived, browse, expected
 from stacks.processes import PATIENCE, Stack, stack
