@@ -65,6 +65,7 @@ _PLAIN_URL = re.compile(
     r"https?://[a-z0-9][a-z0-9.-]*(?::[0-9]{4,5})?(?:/(?!\.)[A-Za-z0-9_!$&'()*+,;=:@~.-]*)+"
 )
 _SPECIAL_URL = re.compile(r"(https?|wss?|ftp):[/\\]*([^/\\]*)(.*)", re.IGNORECASE)
+_OTHER_SCHEME = re.compile(r"(?!https?:|wss?:|ftp:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443, "ftp": 21}
 _HOST_FORBIDDEN = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
 
@@ -305,10 +306,20 @@ def query(query_string: object, url: object) -> str:
         if isinstance(query_string, dict):
             pairs.sort()  # as Relay reads a mapping
         return urlencode(pairs, errors="replace")
-    if isinstance(url, str):
-        url = str.__str__(url)
-        return url.partition("#")[0].partition("?")[2]
-    return ""
+    return _query_in(str.__str__(url)) if isinstance(url, str) else ""
+
+
+def _query_in(url: str) -> str:
+    if url.endswith("…"):  # Relay spells it out
+        url = url[:-1] + "..."
+    beginning, _, found = url.partition("#")[0].partition("?")
+    if found.startswith("?") and not _has_scheme(beginning):
+        return found[1:]  # what is no URL to Relay, it reads as text, as it does a query string
+    return found
+
+
+def _has_scheme(url: str) -> bool:
+    return _standard_url(url) is not None or _OTHER_SCHEME.match(url) is not None
 
 
 def _query_value(value: object) -> str:
@@ -345,7 +356,7 @@ def url(value: object) -> str:
     plain = value.partition("#")[0].partition("?")[0]
     if _PLAIN_URL.fullmatch(plain):
         return plain
-    if value.endswith("…"):  # the SDK's mark of a text that was cut
+    if value.endswith("…"):  # Relay spells it out
         plain = (value[:-1] + "...").partition("#")[0].partition("?")[0]
     return _standard_url(plain) or plain
 
