@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 import shlex
@@ -15,7 +14,7 @@ from pages import BLOCKS, PAGES, ROOT, Block
 from sentry_segment.__main__ import parser
 from sentry_segment.options import WRITE_KEY_VARIABLE
 
-LANGUAGES = {"python", "json", "sql", "sh", "text", "toml", "ini"}
+LANGUAGES = {"python", "json", "sql", "sh", "text"}
 """Those whose blocks some test runs or checks."""
 
 
@@ -162,20 +161,3 @@ def test_every_output_shown_has_the_words_of_the_program(block: Block) -> None:
         if word not in words
     ]
     assert unknown == []
-
-
-@pytest.mark.parametrize("block", blocks("ini"), ids=name)
-def test_every_ini_block_can_be_read(block: Block) -> None:
-    assert _read_ini(block.text).sections()
-
-
-def _read_ini(text: str) -> configparser.ConfigParser:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(text)
-    return parser
-
-
-@pytest.mark.parametrize("block", blocks("toml"), ids=name)
-def test_every_toml_block_can_be_read(block: Block) -> None:
-    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
-    assert tomllib.loads(block.text)
