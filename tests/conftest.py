@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,9 @@ from inspectors import Poster
 from sentry_segment import SegmentIntegration
 from sentry_segment.inspector.server import Inspector
 from support import WRITE_KEY, Init
+
+# A shell has what it starts in the background ignore Ctrl-C. Processes of the tests must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

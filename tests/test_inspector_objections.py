@@ -148,7 +148,7 @@ def test_each_kind_of_call_is_taken(inspector: Inspector, app: Poster) -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 101 + b"{}" + b"}" * 101, "nested too deeply"),
         (b'{"a":' * 2000 + b"1" + b"}" * 2000, "nested too deeply"),
-        (b'{"a": ' + b"1" * 5000 + b"}", "digits"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "4300"),
         (b'{"a": 1e999}', "Out of range"),
         (b"\xff\xfe\xff", "decode"),
     ],

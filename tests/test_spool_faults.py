@@ -748,12 +748,15 @@ def test_messages_that_somebody_has_deleted_are_waited_for_no_longer(
 
 
 FORK_IN_C = """
-    import ctypes
+    import _imp, ctypes
 
     def fork():
         # As servers do that embed Python: without the hooks that come before a fork.
+        _imp.acquire_lock()  # in the child, PyOS_AfterFork_Child lets go of it
         child = ctypes.PyDLL(None).fork()  # which keeps the interpreter's lock meanwhile
-        if not child:
+        if child:
+            _imp.release_lock()
+        else:
             ctypes.pythonapi.PyOS_AfterFork_Child()
         return child
 """
