@@ -63,7 +63,7 @@ def _ratios(targets: Sequence[Target]) -> Canvas:
         axes.barh(place, value - 1, left=1, height=0.6, color=_BLUE if target.reached else _ORANGE)
         axes.plot([wanted, wanted], [place - 0.4, place + 0.4], color=_GREY, linewidth=2)
         axes.annotate(
-            f" {short(value)} x",
+            f" {short(value)} x" + ("" if target.reached else f" of {short(wanted)} x"),
             (max(value, wanted, 1), place),
             va="center",
             xytext=(4, 0),

@@ -31,14 +31,14 @@ exit status:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
-    commands = parser()
-    given, unknown = commands.parse_known_args(arguments)
+    given, unknown = parser().parse_known_args(arguments)
+    command: argparse.ArgumentParser = given.parser
     if unknown:  # not shown: one may be the write key
-        commands.error("an argument too many; see: python -m sentry_segment check --help")
+        command.error("an argument too many")
     try:
         options = _options(given)
     except (TypeError, ValueError) as error:
-        commands.error(str(error))
+        command.error(str(error))
     source = WRITE_KEY_VARIABLE if given.write_key is None else "--write-key"
     try:
         return 0 if check(options, source) else 1
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_CHECK_END,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.set_defaults(parser=command)
     command.add_argument(
         "--write-key",
         metavar="KEY",

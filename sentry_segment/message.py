@@ -14,7 +14,7 @@ from sentry_segment._version import __version__
 
 
 class TrackMessage(TypedDict):
-    """A Segment `track` call (https://segment.com/docs/connections/spec/track/).
+    """A Segment [track call](https://segment.com/docs/connections/spec/track/).
 
     `properties` holds `eventId`, `transaction`, `release`, `level`, `environment` and
     `exceptionType`, all texts. `context` holds `library` and, where the event has them, `ip`,

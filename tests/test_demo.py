@@ -44,6 +44,26 @@ def records(inspector: str, number: int) -> list[dict[str, Any]]:
         time.sleep(0.02)
 
 
+def test_the_shop_does_not_outlive_a_demo_that_is_killed(demo: subprocess.Popen[str]) -> None:
+    shop = url_after(demo, "The shop")
+    with httpx.Client(base_url=shop) as browser:
+        assert browser.get("/").status_code == 200
+    demo.kill()
+    demo.wait(timeout=30)
+    deadline = time.monotonic() + 30
+    while answers(shop):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    try:
+        httpx.get(url)
+    except httpx.TransportError:
+        return False
+    return True
+
+
 def test_whoever_clicks_in_the_shop_sees_it_in_the_inspector(demo: subprocess.Popen[str]) -> None:
     shop = url_after(demo, "The shop")
     inspector = url_after(demo, "Sentry and Segment, played locally")

@@ -33,7 +33,8 @@ def main() -> int:
         "--serve", action="store_true", help="make no visits; keep the shop up until Ctrl-C"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
     screen = Screen()
     with Inspector() as inspector:
@@ -94,11 +95,16 @@ def running_shop(inspector: Inspector) -> Iterator[Shop]:
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
-    command = [sys.executable, "-m", "demo.shop"]
+    command = [sys.executable, "-m", "demo.shop", "--until-stdin-ends"]
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,  # whose end the shop sees, however the demo ends
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
         ) as process,
     ):
         shop = Shop(process, "", log)

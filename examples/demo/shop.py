@@ -3,7 +3,8 @@
     SENTRY_DSN=... SEGMENT_WRITE_KEY=... SEGMENT_HOST=... python -m demo.shop
 
 Not as arguments: Sentry keeps those of the process with each event, and the write key is a secret.
-The shop writes its own URL as the first line on standard output, and ends orderly on SIGTERM.
+The shop writes its own URL as the first line on standard output, and ends orderly on SIGTERM; with
+`--until-stdin-ends` also when whoever started it is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from dataclasses import dataclass
 
 import sentry_sdk
@@ -163,6 +165,11 @@ def checkout() -> str:
     return page("Thank you", f"It is on its way to {country}.")
 
 
+@app.errorhandler(500)
+def failed(error: Exception) -> tuple[str, int]:
+    return page("This failed", "As it was to. Sentry knows of it by now."), 500
+
+
 def charge(user: User) -> None:
     try:
         ask_bank(user)
@@ -193,8 +200,15 @@ def main() -> None:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # sentry_sdk then flushes at exit
+    if "--until-stdin-ends" in sys.argv:
+        threading.Thread(target=end_with_stdin, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
+
+
+def end_with_stdin() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

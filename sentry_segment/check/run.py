@@ -20,7 +20,7 @@ from sentry_segment.check.steps import Steps
 from sentry_segment.encoding import encode
 from sentry_segment.message import TrackMessage
 from sentry_segment.network import NetworkOptions
-from sentry_segment.options import Options
+from sentry_segment.options import DEFAULT_HOST, Options
 from sentry_segment.silence import silence
 from sentry_segment.verdict import Outcome, judge
 
@@ -105,14 +105,21 @@ class _Check:
             return False
         if not self._judge(answer, steps.seconds, route):
             return False
-        self._report.conclude(
+        self._report.conclude(self._taken(), message["messageId"])
+        return True
+
+    def _taken(self) -> str:
+        if self._options.host not in (DEFAULT_HOST, advice.EU_HOST):
+            return (
+                f'Taken. Look for "{EVENT_NAME}" where that server shows what arrives, with this '
+                f"messageId:"
+            )
+        return (
             f"Taken. That shows the way there, and not that Segment keeps it: it answers 200 to "
             f'nearly all requests, also with a wrong write key. Look for "{EVENT_NAME}" in the '
             f"source's debugger (Connections > Sources > your source > Debugger), with this "
-            f"messageId:",
-            message["messageId"],
+            f"messageId:"
         )
-        return True
 
     def _judge(self, answer: Answer, seconds: float, route: Route) -> bool:
         verdict = judge(answer.status, answer.headers.get("Retry-After"), time.time())

@@ -29,7 +29,7 @@ function draw() {
     $("empty").hidden = !isEmpty;
     $("list").hidden = isEmpty;
     $("nothing").hidden = isEmpty || found.length > 0;
-    $("nothing").textContent = "Nothing holds all of these words.";
+    $("nothing").textContent = "No row holds all of these words.";
     list.show(found);
     drawPlot($("plot"), found);
     drawDetails();
