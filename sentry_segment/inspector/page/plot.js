@@ -46,9 +46,9 @@ export function drawPlot(holder, rows) {
     element(
       "p",
       { class: "legend" },
-      element("span", { class: "key", "data-kind": "sentry" }, `Errors at Sentry ${totals[0].toLocaleString("en")}`),
-      element("span", { class: "key", "data-kind": "segment" }, `at Segment ${totals[1].toLocaleString("en")}`),
-      element("span", { class: "most" }, `at most ${most} in ${duration(step)}`),
+      element("span", { class: "key", "data-kind": "sentry" }, `Sentry ${totals[0].toLocaleString("en")}`),
+      element("span", { class: "key", "data-kind": "segment" }, `Segment ${totals[1].toLocaleString("en")}`),
+      element("span", { class: "most" }, `errors: at most ${most} in ${duration(step)}`),
     ),
     bars(counts, most, said),
     element("p", { class: "axis", "aria-hidden": "true" }, element("span", {}, clock(start)), element("span", {}, clock(end))),
