@@ -43,7 +43,8 @@ def encode(message: Draft | TrackMessage) -> bytes:
     try:
         if isinstance(message, str):
             made_of = texts(parts_of(message))
-            body = _fill_in(*made_of, needs_escapes=_needs_escapes(message))
+            # Of the texts, not of the draft: IDNA makes a quotation mark of one of full width.
+            body = _fill_in(*made_of, needs_escapes=_needs_escapes("".join(made_of[0])))
             if len(body) > MAX_MESSAGE_BYTES:
                 body = _dump_cut(compose(*made_of), len(body))
             return body

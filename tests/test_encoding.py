@@ -20,7 +20,7 @@ from sentry_segment.encoding import (
     fits,
     track_body,
 )
-from sentry_segment.message import TrackMessage
+from sentry_segment.message import TrackMessage, draft, parts
 from support import message_for
 
 
@@ -110,6 +110,21 @@ def test_what_has_no_json_form_is_refused(value: Any) -> None:
 def test_lone_surrogates_become_question_marks() -> None:
     sent = json.loads(encode(message(text="a\ud800b", pair="😀")))
     assert (sent["properties"]["text"], sent["properties"]["pair"]) == ("a?b", "😀")
+
+
+def test_what_comes_in_with_the_normalisation_is_escaped_too() -> None:
+    """In the host's name, IDNA makes the usual characters of those of full width."""
+    event = {
+        "exception": {"values": [{"type": "E"}]},
+        "user": {"id": "u1"},
+        "request": {"url": "https://shop\uff02.example/"},
+    }
+    found = parts(event, "E")
+    assert found is not None
+    waiting = draft(found, MAX_MESSAGE_BYTES)
+    assert waiting is not None
+    sent = json.loads(encode(waiting))
+    assert sent["context"]["page"]["url"] == 'https://shop".example/'
 
 
 @settings(deadline=None, database=None)
