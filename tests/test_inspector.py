@@ -314,6 +314,14 @@ def test_a_batch_of_any_length_makes_10_000_records_at_the_most(
     assert inspector.store.records[-1].number == 10_000
 
 
+def test_of_a_batch_no_more_is_looked_at_than_is_kept(inspector: Inspector, app: Poster) -> None:
+    """A compressed body of 20 KB may hold millions of messages."""
+    beyond = message(properties={"long": "x" * 33_000})
+    assert app.batch(*[0] * 9_999, beyond).status_code == 400
+    assert app.batch(*[0] * 10_000, beyond).status_code == 200
+    assert len(inspector.store.records) == 10_000
+
+
 def test_records_are_bounded_in_bytes_as_well() -> None:
     store = Store(max_bytes=1_000_000)
     for number in range(100):

@@ -256,7 +256,14 @@ def test_a_repeat_is_objected_to_where_the_first_was_taken(
     app.segment(message(sentAt=NOW))
     app.segment(message(sentAt=NOW))
     app.batch(message(messageId="twice"), message(messageId="twice"))
+    app.batch(message(messageId=""), message(messageId=""))
     assert [told[-1:] == (Objection.REPEATED.text(),) for told in told(inspector)] == [
         *(False, False, True),
         *(False, True),
+        *(False, False),
     ]
+
+
+def test_an_empty_message_id_joins_nothing(inspector: Inspector, app: Poster) -> None:
+    app.batch(message(messageId=""), without(message(), "messageId"))
+    assert [record.id for record in inspector.store.records] == [None, None]

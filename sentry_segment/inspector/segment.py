@@ -88,6 +88,8 @@ def _take(
     found = list(objections.to_request(headers.get("content-type", ""), content))
     if path == "batch":
         found += objections.to_batch(messages)
+    # No more than is kept: a batch of 20 MB may have millions, which would hold up all others.
+    messages = messages[:MAX_RECORDS]
     texts = [dump(_without_key(message)) for message in messages]
     # The size of a message within a batch is that of its shortest form.
     sizes = [len(text.encode("utf-8", "replace")) for text in texts] if path == "batch" else [size]
@@ -105,7 +107,7 @@ def _take(
     request = _Request(path, status, shown, found, too_long, content.get("sentAt"), now)
     records: list[Record] = []
     seen: set[object] = set()
-    for message, text, each in zip(messages[:MAX_RECORDS], texts, sizes, strict=False):
+    for message, text, each in zip(messages, texts, sizes, strict=True):
         message_id = _message_id(message)
         repeated = message_id is not None and (message_id in seen or is_taken(message_id))
         seen.add(message_id)
@@ -148,7 +150,9 @@ class _Request:
 
 def _message_id(message: Any) -> str | None:
     message_id = message.get("messageId") if isinstance(message, dict) else None
-    return message_id[: objections.MAX_ID_LENGTH] if isinstance(message_id, str) else None
+    if not isinstance(message_id, str) or not message_id:
+        return None
+    return message_id[: objections.MAX_ID_LENGTH]
 
 
 def _key_in_header(authorization: str) -> str | None:
