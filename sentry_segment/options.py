@@ -18,6 +18,7 @@ OnError = Callable[[Exception, list[TrackMessage]], None]
 DEFAULT_HOST = "https://api.segment.io"
 WRITE_KEY_VARIABLE = "SEGMENT_WRITE_KEY"
 MIN_SPOOL_BYTES = 1_000_000
+_MOST_SECONDS = 1e6  # Python's waits, and those of sockets, can't be told of all numbers
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ def _write_key(value: object) -> str:
             f"write_key: expected a Segment source's write key as a string, "
             f"or None to read the environment variable {WRITE_KEY_VARIABLE}; "
             f"got a value of type {type(value).__name__}"
+        )
+    if not value.isascii() and value != value.encode("utf-8", "replace").decode():
+        raise ValueError(
+            "write_key: expected a Segment source's write key; got one with bytes that are no text"
         )
     return value.strip()  # keys read from a file often end with a newline
 
@@ -149,9 +154,9 @@ def _whole_number(option: str, value: object, minimum: int = 1) -> int:
 def _positive_number(option: str, value: object) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         _wrong_type(option, value, "a number of seconds greater than 0")
-    if not (value > 0 and math.isfinite(value)):
+    if not 0 < value < math.inf:
         raise ValueError(f"{option}: expected a number of seconds greater than 0; got {value!r}")
-    return float(value)
+    return float(min(value, _MOST_SECONDS))
 
 
 def _rate_limit(value: object) -> tuple[int, float]:

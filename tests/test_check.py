@@ -817,6 +817,35 @@ def test_an_interrupt_ends_the_command_without_a_traceback(collector: Collector)
     assert (status, err) == (130, "interrupted\n")
 
 
+def test_an_output_that_nobody_reads_on_ends_the_command_without_a_traceback(
+    collector: Collector,
+) -> None:
+    go = threading.Event()
+    collector.answer = lambda call: Reply(delay=go)
+    command = Process("check", "--host", collector.url, SEGMENT_WRITE_KEY=WRITE_KEY)
+    assert command.process.stdout is not None
+    while not command.process.stdout.readline().startswith("request"):
+        assert command.process.poll() is None
+    command.process.stdout.close()
+    go.set()
+    status, _, err = command.end()
+    assert (status, err) == (1, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_the_command_works_with_its_output_closed(collector: Collector) -> None:
+    command = [sys.executable, "-m", "sentry_segment", "check", "--host", collector.url]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command],
+        env={**os.environ, "SEGMENT_WRITE_KEY": WRITE_KEY},
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert len(collector.messages) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

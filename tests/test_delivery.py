@@ -136,6 +136,16 @@ def test_a_host_may_have_a_path(collector: Collector, init: Init) -> None:
     assert collector.calls[0].path == "/data-plane/v1/track"
 
 
+@pytest.mark.parametrize("timeout", [1e10, 1e300])
+def test_a_timeout_may_be_beyond_all_that_a_socket_takes(
+    timeout: float, collector: Collector, init: Init
+) -> None:
+    integration = init(segment={"timeout": timeout})
+    capture()
+    assert integration.flush(10.0)
+    assert len(collector.messages) == 1
+
+
 def test_the_event_name_is_an_option(collector: Collector, init: Init) -> None:
     init(segment={"event_name": "Fehler"})
     capture()

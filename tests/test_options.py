@@ -30,7 +30,7 @@ GOOD: dict[str, list[Any]] = {
     "on_error": [None, print],
     "max_queue_size": [1, 10_000],
     "rate_limit": [(200, 1.0), [1, 1], (5, 0.5)],
-    "timeout": [0.1, 10, 10.0],
+    "timeout": [0.1, 10, 10.0, 10**400],
     "gzip": [True, False],
     "spool": [None, "spool.db", Path("spool.db")],
     "spool_max_bytes": [1_000_000, 100_000_000],
@@ -51,6 +51,7 @@ WRONG_TYPE: dict[str, list[Any]] = {
 }
 
 WRONG_VALUE: dict[str, list[Any]] = {
+    "write_key": ["secret\udcff"],  # as an environment variable that is no UTF-8 is read
     "host": [
         "",
         "api.segment.io",
@@ -111,6 +112,12 @@ def test_a_write_key_of_a_wrong_type_is_not_shown() -> None:
         SegmentIntegration(b"secret")  # type: ignore[arg-type]
     assert "secret" not in str(raised.value)
     assert "bytes" in str(raised.value)
+
+
+def test_a_write_key_that_is_no_text_is_not_shown() -> None:
+    with pytest.raises(ValueError, match=r"^write_key: ") as raised:
+        SegmentIntegration("secret\udcff")
+    assert "secret" not in str(raised.value)
 
 
 def test_a_password_in_host_is_not_shown() -> None:

@@ -47,7 +47,8 @@ class Report:
             break_long_words=False,
             break_on_hyphens=False,
         )
-        encoding = sys.stdout.encoding or "utf-8"
+        # There is none where the process was started with its standard output closed.
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         print(lines.encode(encoding, "replace").decode(encoding), flush=True)
 
 
