@@ -62,6 +62,39 @@ def test_a_signal_ends_it_well_while_a_page_is_connected(number: signal.Signals)
         assert (process.returncode, err) == (0, "")
 
 
+def begin(url: str, request: bytes) -> socket.socket:
+    """A connection on which a request was begun, and an answer to it as well."""
+    connection = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+    connection.sendall(request)
+    assert connection.recv(1)
+    return connection
+
+
+HALF = (
+    b"POST /v1/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+    b"Expect: 100-continue\r\n\r\n"
+)
+UNREAD = b"GET /inspector/stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def test_who_goes_away_in_the_midst_of_a_request_leaves_no_traceback() -> None:
+    with running("--port", "0") as (process, url), Poster(url) as app:
+        begin(url, HALF).close()
+        assert app.segment(message()).is_success
+        process.terminate()
+        assert process.communicate(timeout=60)[1] == ""
+
+
+def test_who_is_slow_is_cut_off_at_the_end_without_a_traceback() -> None:
+    with running("--port", "0") as (process, url), Poster(url) as app:
+        for _ in range(5):
+            app.segment(message(properties={"large": "x" * 2_000_000}))
+        with begin(url, HALF), begin(url, UNREAD):
+            process.terminate()
+            _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+
+
 def test_a_port_that_is_taken_is_said_with_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -15,6 +15,7 @@ import asyncio
 import socket
 import threading
 from types import TracebackType
+from typing import Any
 
 import uvicorn
 
@@ -91,7 +92,7 @@ class Inspector:
             log_level="error",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=_PATIENCE,
+            timeout_graceful_shutdown=2 * _PATIENCE,
         )
         self._server = _Server(config)
         self._thread = threading.Thread(
@@ -135,3 +136,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         # In the next round of the loop, when it has looked whether it should exit already.
         asyncio.get_running_loop().call_soon(self.is_decided.set)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Before uvicorn would cancel the requests that are left, with a traceback for each.
+        asyncio.get_running_loop().call_later(_PATIENCE, self._cut_off)
+        await super().shutdown(sockets)
+
+    def _cut_off(self) -> None:
+        for connection in list(self.server_state.connections):
+            transport: Any = connection.transport
+            transport.abort()
