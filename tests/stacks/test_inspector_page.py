@@ -168,6 +168,20 @@ def test_json_is_shown_as_it_was_sent_and_can_be_folded(app: Poster, open_page: 
     expect(tree.get_by_text("true")).to_be_visible()
 
 
+def test_very_long_texts_and_lists_are_shown(app: Poster, open_page: Open) -> None:
+    page = open_page()
+    app.segment(message(userId="short"))
+    app.sentry(envelope(event(event_id="0" * 32, user={"id": "text"}, long="x" * 15_000_000)))
+    app.sentry(envelope(event(event_id="1" * 32, user={"id": "list"}, long=[0] * 150_000)))
+    expect(rows(page)).to_have_count(3)
+    rows(page).filter(has_text="user text").click()
+    expect(details(page).locator(".identity")).to_contain_text("0" * 32)
+    rows(page).filter(has_text="user list").click()
+    expect(details(page).locator(".identity")).to_contain_text("1" * 32)
+    details(page).get_by_text("150,000 items").click()
+    expect(details(page).locator(".number")).to_have_count(150_000)
+
+
 def test_errors_over_time_are_plotted_and_said_in_words(app: Poster, open_page: Open) -> None:
     page = open_page()
     app.sentry(
