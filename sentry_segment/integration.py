@@ -99,9 +99,11 @@ class SegmentIntegration(Integration):
                 spool_max_bytes=spool_max_bytes,
             )
         except (TypeError, ValueError) as error:
-            # Sentry shows the variables of a traceback's frames: none of ours is to hold the key.
-            write_key = None
             raise error.with_traceback(None) from None
+        finally:
+            # Sentry shows the variables of the frames of a traceback, and of a log line: none of
+            # ours is to hold the key.
+            write_key = None
         self._begin(options)
         if not self._options.write_key:
             logger.warning(

@@ -26,6 +26,7 @@ from sentry_sdk.transport import Transport
 
 from collector import Collector, Reply
 from faults import in_turn
+from scripts import run
 from sentry_segment import SegmentIntegration, TrackMessage
 from sentry_segment.log import ProblemLog
 from support import WRITE_KEY, Init, NamelessError, capture
@@ -593,3 +594,24 @@ def test_a_user_id_longer_than_a_message_costs_its_message_alone(
     assert [event["event_id"] for event in collector.events] == [long, short]
     assert integration.stats.dropped["send_error"] == 1
     assert integration.stats.mirrored == 1  # the other did not wait in the queue
+
+
+def test_no_frame_of_ours_shows_the_write_key_when_a_warning_is_an_event(
+    collector: Collector,
+) -> None:
+    """As in a process whose SDK was set up without the integration before."""
+    ended = run(
+        collector,
+        """
+        import logging
+        from sentry_sdk.integrations.logging import LoggingIntegration
+
+        on_warnings = LoggingIntegration(event_level=logging.WARNING)
+        sentry_sdk.init(dsn=DSN, integrations=[on_warnings], attach_stacktrace=True)
+        SegmentIntegration("-".join(["secret"] * 3), host="http://segment.example")
+        """,
+    )
+    [event] = collector.events
+    assert "unencrypted" in ended.err
+    assert "unencrypted" in json.dumps(event)
+    assert "secret-secret" not in json.dumps(event)
