@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from sentry_segment import relay
+from sentry_segment import relay, relay_url
 from sentry_segment._version import __version__
 
 
@@ -161,7 +161,7 @@ def texts(parts: Parts) -> tuple[list[str], bool, bool]:
         _, user_agent, url, method, query_string, referer = of_request
         found += (
             relay.header(user_agent),
-            relay.url(url),
+            relay_url.url(url),
             relay.method(method),
             relay.query(query_string, url),
             relay.header(referer),
