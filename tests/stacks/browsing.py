@@ -105,6 +105,24 @@ def browse(shop: Shop, url: str, together: bool = True) -> list[Visit]:
     return [visit for each in made for visit in each.result()]
 
 
+def browse_and(
+    act: Callable[[], object], shop: Shop, url: str, collector: Collector, together: bool = True
+) -> list[Visit]:
+    """`browse`, and do something in its midst: when the next error has arrived at the collector."""
+    begun = threading.Event()
+    collector.on_arrival = lambda kind, what: begun.set()
+    with ThreadPoolExecutor(1) as pool:
+        visits = pool.submit(browse, shop, url, together)
+        assert begun.wait(PATIENCE)
+        act()
+        return visits.result()
+
+
+def errors_in(visits: Sequence[Visit]) -> int:
+    """How many Sentry gets."""
+    return sum(visit.is_wrong for visit in visits)
+
+
 def _visits(browser: httpx.Client, person: str | None, begun: threading.Barrier) -> Iterator[Visit]:
     for page, is_wrong in itertools.product(PAGES, (True, False, True)):
         number = next(_numbers)

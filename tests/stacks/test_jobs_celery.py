@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
 from collector import Collector, Reply
 from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
@@ -45,16 +46,19 @@ def mixed_orders() -> list[str]:
     ]
 
 
-def wait_for_the_tasks(running: Process, collector: Collector) -> None:
+def wait_for_the_tasks(shop: Stack, running: Process) -> None:
     """Wait until all of `mixed_orders` are done, and Sentry has their errors.
 
-    Done for the worker's first process too: Celery may wait for ever where it is told to end while
-    a child is about to hand it a result.
+    Done for the worker's first process too, not only for the children, whose lines these are: told
+    to end (QUIT) while it reads a child's result, Celery waits for ever for that result.
     """
     done = re.compile(r"Task \S+ (?:succeeded|raised)")
     tasks = 2 * len(mixed_orders())
     assert wait_until(lambda: len(done.findall(running.output)) == tasks), running.output
-    wait_for_events(collector, 4 * len(USERS))
+    wait_for_events(shop.collector, 4 * len(USERS))
+    with Celery(broker=shop.environment["REDIS_URL"]) as app:
+        asked = app.control.inspect(limit=1)
+        assert wait_until(lambda: list((asked.active() or {}).values()) == [[]]), running.output
 
 
 def errors_of(users: list[str]) -> list[Mirrored]:
@@ -75,7 +79,7 @@ def test_each_error_of_a_known_user_arrives_once_under_that_user(
 ) -> None:
     order(shop, *mixed_orders())
     running = worker(shop)
-    wait_for_the_tasks(running, collector)
+    wait_for_the_tasks(shop, running)
     running.signal(signal.SIGTERM)
     assert running.end() == 0, running.output
     assert mirrored(collector) == errors_of(USERS)
@@ -88,7 +92,7 @@ def test_children_that_are_replaced_under_load_lose_nothing(
 ) -> None:
     order(shop, *mixed_orders())
     running = worker(shop, "--max-tasks-per-child", tasks)
-    wait_for_the_tasks(running, collector)
+    wait_for_the_tasks(shop, running)
     running.signal(signal.SIGTERM)
     assert running.end() == 0, running.output
     assert mirrored(collector) == errors_of(USERS)
@@ -102,7 +106,7 @@ def test_a_warm_shutdown_waits_for_a_segment_that_is_slow(
     collector.answer = lambda call: Reply(delay=shutting_down) if back.is_set() else Reply(503)
     order(shop, *mixed_orders())
     running = worker(shop)
-    wait_for_the_tasks(running, collector)
+    wait_for_the_tasks(shop, running)
     assert not collector.messages
     back.set()
     running.signal(signal.SIGTERM)
@@ -118,7 +122,7 @@ def test_with_a_spool_whoever_comes_next_delivers_what_segment_did_not_take(
     collector.answer = lambda call: Reply(503)
     order(shop, *mixed_orders())
     running = worker(shop, SEGMENT_SPOOL=spool)
-    wait_for_the_tasks(running, collector)
+    wait_for_the_tasks(shop, running)
     running.signal(signal.SIGTERM)
     assert running.end() == 0, running.output
     assert not collector.messages
@@ -136,7 +140,7 @@ def test_with_a_spool_a_cold_shutdown_loses_nothing(
     collector.answer = lambda call: Reply(503)
     order(shop, *mixed_orders())
     running = worker(shop, SEGMENT_SPOOL=spool)
-    wait_for_the_tasks(running, collector)
+    wait_for_the_tasks(shop, running)
     running.signal(signal.SIGQUIT)
     running.end()
     collector.answer = None

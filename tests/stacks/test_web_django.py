@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,8 +14,8 @@ import pytest
 
 from collector import Collector, Reply
 from stacks.arrivals import wait_for_events
-from stacks.browsing import Shop, arrived, browse, expected
-from stacks.processes import PATIENCE, Stack, stack
+from stacks.browsing import Shop, arrived, browse, browse_and, errors_in, expected
+from stacks.processes import Stack, stack
 from stacks.servers import gunicorn, wait_for_lines
 
 APP = "django_gunicorn.wsgi"
@@ -69,7 +69,7 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
     collector.answer = lambda call: Reply(delay=ending) if back.is_set() else Reply(503)
     server, url = gunicorn(machine, APP, *KINDS[kind])
     visits = browse(SHOP, url, together=kind != "sync")
-    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    wait_for_events(collector, errors_in(visits))
     assert not collector.messages
     back.set()
     server.signal(signal.SIGTERM)
@@ -83,17 +83,14 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
 def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     machine: Stack, collector: Collector, kind: str
 ) -> None:
-    """After a few requests each, and by HUP in the midst of the visits."""
+    """After a few requests each, and by HUP in the midst of visits."""
     server, url = gunicorn(machine, APP, *KINDS[kind], "--max-requests", "12")
-    halfway = threading.Event()
-    collector.on_arrival = lambda kind, what: halfway.set()
-    with ThreadPoolExecutor(1) as pool:
-        browsing = pool.submit(browse, SHOP, url, together=False)
-        assert halfway.wait(PATIENCE)
-        server.signal(signal.SIGHUP)
-        visits = browsing.result()
+    visits = browse(SHOP, url, together=False)  # more requests than the first two are to serve
+    assert wait_for_lines(server, "Booting worker", 3)
+    wait_for_events(collector, errors_in(visits))
+    hang_up = partial(server.signal, signal.SIGHUP)
+    visits += browse_and(hang_up, SHOP, url, collector, together=False)
     server.signal(signal.SIGTERM)
     assert server.end() == 0, server.output
-    assert wait_for_lines(server, "Autorestarting worker", 1)
-    assert wait_for_lines(server, "Booting worker", 4)
+    assert wait_for_lines(server, "Booting worker", 5)
     assert arrived(collector) == expected(SHOP, url, visits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,7 +13,7 @@ import pytest
 
 from collector import Collector, Reply
 from stacks.arrivals import wait_for_events
-from stacks.browsing import Shop, arrived, browse, expected
+from stacks.browsing import Shop, arrived, browse, browse_and, errors_in, expected
 from stacks.processes import PATIENCE, Process, Stack, stack
 from stacks.servers import kill_workers, url, wait_for_lines
 
@@ -55,7 +55,7 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
     collector.answer = lambda call: Reply(delay=ending) if back.is_set() else Reply(503)
     server, url = uvicorn(machine, workers)
     visits = browse(SHOP, url)
-    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    wait_for_events(collector, errors_in(visits))
     assert not collector.messages
     back.set()
     server.signal(signal.SIGTERM)
@@ -70,13 +70,7 @@ def test_workers_that_are_replaced_while_they_serve_lose_nothing(
 ) -> None:
     """By HUP, in the midst of the visits."""
     server, url = uvicorn(machine, workers=2)
-    halfway = threading.Event()
-    collector.on_arrival = lambda kind, what: halfway.set()
-    with ThreadPoolExecutor(1) as pool:
-        browsing = pool.submit(browse, SHOP, url)
-        assert halfway.wait(PATIENCE)
-        server.signal(signal.SIGHUP)
-        visits = browsing.result()
+    visits = browse_and(partial(server.signal, signal.SIGHUP), SHOP, url, collector)
     wait_for_lines(server, "Application shutdown complete", 2)
     visits += browse(SHOP, url)
     server.signal(signal.SIGTERM)
@@ -92,7 +86,7 @@ def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
     collector.answer = lambda call: Reply(503)
     server, url = uvicorn(machine, workers=2, SEGMENT_SPOOL=str(spool))
     visits = browse(SHOP, url)
-    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    wait_for_events(collector, errors_in(visits))
     left = sum(visit.is_wrong for visit in visits if visit.customer)
     kill_workers(
         server, wait_for_lines(server, r"Started server process \[(\d+)\]", 2), spool, left

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,7 +13,7 @@ import pytest
 
 from collector import Collector, Reply
 from stacks.arrivals import wait_for_events
-from stacks.browsing import Shop, arrived, browse, expected
+from stacks.browsing import Shop, arrived, browse, browse_and, errors_in, expected
 from stacks.processes import PATIENCE, Stack, stack
 from stacks.servers import gunicorn, kill_workers, wait_for_lines
 
@@ -51,7 +51,7 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
     collector.answer = lambda call: Reply(delay=ending) if back.is_set() else Reply(503)
     server, url = gunicorn(machine, APP, *KINDS[kind])
     visits = browse(SHOP, url, together=kind != "sync")
-    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    wait_for_events(collector, errors_in(visits))
     assert not collector.messages
     back.set()
     server.signal(signal.SIGTERM)
@@ -64,19 +64,17 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
 def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     machine: Stack, collector: Collector
 ) -> None:
-    """After a few requests each, and by HUP, which loads the application anew, in the midst."""
+    """After a few requests each, and by HUP, which loads the application anew, in the midst of
+    visits."""
     server, url = gunicorn(machine, APP, *KINDS["gthread"], "--max-requests", "12")
-    halfway = threading.Event()
-    collector.on_arrival = lambda kind, what: halfway.set()
-    with ThreadPoolExecutor(1) as pool:
-        browsing = pool.submit(browse, SHOP, url, together=False)
-        assert halfway.wait(PATIENCE)
-        server.signal(signal.SIGHUP)
-        visits = browsing.result()
+    visits = browse(SHOP, url, together=False)  # more requests than the first two are to serve
+    assert wait_for_lines(server, "Booting worker", 3)
+    wait_for_events(collector, errors_in(visits))
+    hang_up = partial(server.signal, signal.SIGHUP)
+    visits += browse_and(hang_up, SHOP, url, collector, together=False)
     server.signal(signal.SIGTERM)
     assert server.end() == 0, server.output
-    assert wait_for_lines(server, "Autorestarting worker", 1)
-    assert wait_for_lines(server, "Booting worker", 4)
+    assert wait_for_lines(server, "Booting worker", 5)
     assert arrived(collector) == expected(SHOP, url, visits)
 
 
@@ -87,7 +85,7 @@ def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
     collector.answer = lambda call: Reply(503)
     server, url = gunicorn(machine, APP, *KINDS["gthread"], SEGMENT_SPOOL=str(spool))
     visits = browse(SHOP, url)
-    wait_for_events(collector, sum(visit.is_wrong for visit in visits))
+    wait_for_events(collector, errors_in(visits))
     left = sum(visit.is_wrong for visit in visits if visit.customer)
     kill_workers(server, wait_for_lines(server, r"Booting worker with pid: (\d+)", 2), spool, left)
     collector.answer = None
