@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from sentry_segment._version import __version__
 from sentry_segment.check.run import EVENT_NAME, USER_ID, check
@@ -53,9 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Without the value: it may be the write key, in a wrong place."""
+        super().error(re.sub(r"(invalid [a-z ]+):.*", r"\1", message, flags=re.DOTALL))
+
+
 def parser() -> argparse.ArgumentParser:
     """What the command line takes."""
-    program = argparse.ArgumentParser(
+    program = _Parser(
         prog="python -m sentry_segment",
         description="Mirrors every error that Sentry receives for a known user to Segment.",
     )

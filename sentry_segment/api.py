@@ -32,6 +32,8 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
+    location: str
+    """Where it redirects to, or ""."""
     text: str
     """The beginning of the body, in one line."""
     is_whole: bool
@@ -125,7 +127,8 @@ class SegmentApi:
             extensions={"trace": trace},
         ) as response:
             text, is_whole = _read(response)
-            return Answer(response.status_code, response.headers, text, is_whole)
+            location = response.extensions["location"]
+            return Answer(response.status_code, response.headers, location, text, is_whole)
 
     def masked(self, text: str) -> str:
         """A text without the write key, which a server or proxy may have echoed."""

@@ -86,10 +86,16 @@ def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Cl
             trust_env=False,  # the proxy is chosen here, so that `proxy_headers` hold for it
             timeout=timeout,
             follow_redirects=False,
+            event_hooks={"response": [_set_location_aside]},
             limits=httpx.Limits(
                 max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
             ),
         )
+
+
+def _set_location_aside(response: httpx.Response) -> None:
+    """Or httpx would read it, though no redirect is followed, and raise where it is no URL."""
+    response.extensions["location"] = response.headers.pop("Location", "")
 
 
 def _proxy(network: NetworkOptions, host: str, context: ssl.SSLContext) -> httpx.Proxy | None:
@@ -97,6 +103,9 @@ def _proxy(network: NetworkOptions, host: str, context: ssl.SSLContext) -> httpx
     if url is None:
         return None
     try:
+        parts = urlsplit(url)
+        if "@" in parts.path or parts.port == 0:  # `port` raises where it is no port
+            raise ValueError
         return httpx.Proxy(
             url,
             headers=dict(network.proxy_headers or {}),

@@ -233,6 +233,12 @@ def test_a_certificate_is_shown_by_its_names_and_its_issuer(
     assert whose(certificate) == f"of {of} by {by}, valid until 2028-01-05"
 
 
+def test_a_certificate_may_name_more_than_hosts() -> None:
+    names = (("DirName", ((("commonName", "a"),),)), ("DNS", "b"))
+    certificate = {"subjectAltName": names, "issuer": (), "notAfter": "Jan  5 09:34:43 2028 GMT"}
+    assert re.search("of .*commonName.*, b by", whose(certificate))
+
+
 def test_a_name_is_resolved_first(collector: Collector, check: Check) -> None:
     checked = check(collector.url.replace("127.0.0.1", "localhost"))
     assert checked.status == 0
@@ -398,7 +404,16 @@ def test_a_proxy_that_says_nothing(
     assert "The proxy was reached, and said nothing" in checked.text
 
 
-@pytest.mark.parametrize("url", ["ftp://someone:hush@127.0.0.1:1", "http://someone:hu/sh@127:1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://someone:hush@127.0.0.1:1",
+        "http://someone:hu/sh@127:1",
+        "http://hush:12/hush@127.0.0.1:1",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+    ],
+)
 def test_a_proxy_whose_url_cannot_be_used(
     check: Check, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
@@ -680,7 +695,9 @@ def test_retry_after_is_shown(collector: Collector, check: Check) -> None:
     assert "It asks for a pause of 7 s." in check(collector.url).text
 
 
-@pytest.mark.parametrize("location", ["https://events.example.com/v1/track", ""])
+@pytest.mark.parametrize(
+    "location", ["https://events.example.com/v1/track", "https://events.example.com:80a/", ""]
+)
 def test_a_redirect_is_shown_and_not_followed(
     collector: Collector, check: Check, location: str
 ) -> None:
@@ -702,11 +719,14 @@ def test_an_answer_of_a_collector_is_not_remarked(
     assert "JSON" not in checked.text
 
 
-def test_an_answer_that_is_not_json_is_remarked(collector: Collector, check: Check) -> None:
-    collector.answer = lambda call: Reply(body=b"OK, thanks")
+@pytest.mark.parametrize("body", ["OK, thanks", 10_000 * "["])
+def test_an_answer_that_is_not_json_is_remarked(
+    collector: Collector, check: Check, body: str
+) -> None:
+    collector.answer = lambda call: Reply(body=body.encode())
     checked = check(collector.url)
     assert checked.status == 0
-    assert "HTTP 200: OK, thanks The answer is not JSON" in checked.text
+    assert re.search(r"HTTP 200: (OK, thanks|\[+) The answer is not JSON", checked.text)
 
 
 def test_a_web_page_in_the_place_of_an_answer_is_a_failure(
@@ -853,7 +873,11 @@ def test_the_command_works_with_its_output_closed(collector: Collector) -> None:
         (["check", "--host", "api.segment.io"], "host: expected the base URL"),
         (["check", "--timeout", "0"], "timeout: expected a number of seconds greater than 0"),
         (["check", "--timeout", "nan"], "timeout: expected a number of seconds greater than 0"),
-        (["check", "--timeout", "soon"], "invalid float value"),
+        (["check", "--timeout", "soon"], "argument --timeout: invalid float value\n"),
+        (["check", "--timeout", WRITE_KEY], "argument --timeout: invalid float value\n"),
+        ([WRITE_KEY], "argument command: invalid choice\n"),
+        ([f"'\n{WRITE_KEY}"], "argument command: invalid choice\n"),
+        (["--write-key", WRITE_KEY, "check"], "argument command: invalid choice\n"),
         (["check", WRITE_KEY], "an argument too many"),
         (["check", f"--key={WRITE_KEY}"], "an argument too many"),
     ],

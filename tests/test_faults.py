@@ -290,6 +290,17 @@ def test_a_final_status_gives_the_message_up_and_the_next_one_is_delivered(
     assert f"HTTP {status}" in (stats.last_error or "")
 
 
+def test_a_redirect_to_what_is_no_url_gives_the_message_up(
+    segment: Collector, mirror: Mirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    segment.answer = in_turn(Reply(302, {"Location": "http://portal:80a/login"}))
+    integration = mirror()
+    capture()
+    assert integration.flush(10.0)
+    assert integration.stats.dropped["send_error"] == 1
+    assert "redirects are not followed" in caplog.text
+
+
 REFUSAL = b"HTTP/1.1 404 Not Found\r\n"
 
 

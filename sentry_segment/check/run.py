@@ -125,8 +125,7 @@ class _Check:
         verdict = judge(answer.status, answer.headers.get("Retry-After"), time.time())
         # Masked before it is cut: else the cut may leave the half of a write key.
         excerpt, location = (
-            self._api.masked(text)[:_EXCERPT]
-            for text in (answer.text, answer.headers.get("Location", ""))
+            self._api.masked(text)[:_EXCERPT] for text in (answer.text, answer.location)
         )
         excerpt = excerpt and f": {excerpt}"
         if verdict.outcome is not Outcome.DELIVERED:
@@ -159,7 +158,7 @@ def _certificates() -> str:
 def _is_json(text: str) -> bool:
     try:
         json.loads(text or "{}")  # 204 has none
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -78,7 +78,7 @@ class Steps:
 
 def whose(certificate: Mapping[str, Any]) -> str:
     """The names, issuer and end of a certificate, as `ssl.SSLSocket.getpeercert` gives it."""
-    names = [value for _, value in certificate["subjectAltName"]]  # without one, it is refused
+    names = [str(value) for _, value in certificate["subjectAltName"]]  # without one, it is refused
     issuer = {key: value for part in certificate["issuer"] for key, value in part}
     by = issuer.get("organizationName") or issuer.get("commonName", "?")
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), timezone.utc)
