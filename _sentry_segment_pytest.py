@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def segment_messages() -> Iterator[list[TrackMessage]]:
     """The messages for Segment of this test, collected instead of sent.
 
-    See `sentry_segment.testing.capture_messages`.
+    See `sentry_segment.testing.capture_messages`. No user that another test has told Sentry is
+    known in this one: it has Sentry scopes of its own.
     """
-    from sentry_segment.testing import capture_messages
+    from sentry_segment.testing import capture_messages, scopes_of_its_own
 
-    with capture_messages() as messages:
+    with scopes_of_its_own(), capture_messages() as messages:
         yield messages

@@ -12,13 +12,14 @@ Production knows nothing of it: while a block is open, some methods are replaced
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sentry_sdk.scope import Scope
+from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 from sentry_sdk.transport import Transport
 
 from sentry_segment import relay
@@ -61,6 +62,20 @@ def capture_messages() -> Iterator[list[TrackMessage]]:
         )
 
 
+@contextmanager
+def scopes_of_its_own() -> Iterator[None]:
+    """Run the block without what others have set on Sentry's scopes, and leave nothing there.
+
+    That is a user, and what Django's test client leaves of each request: it goes round the WSGI
+    handler, in which Sentry's SDK opens a scope for it.
+    """
+    isolation, current = Scope(ty=ScopeType.ISOLATION), Scope(ty=ScopeType.CURRENT)
+    isolation.set_client(Scope.get_isolation_scope().client)
+    current.set_client(Scope.get_current_scope().client)
+    with use_isolation_scope(isolation), use_scope(current):
+        yield
+
+
 _lock = threading.RLock()
 _lists: list[list[TrackMessage]] = []  # of the open blocks
 _detach: list[tuple[Any, Transport | None, Any]] = []  # client, its transport before, and since
@@ -83,8 +98,18 @@ def _close(messages: list[TrackMessage]) -> None:
             client, before, since = _detach.pop()
             if client.transport is since:  # and the client was not closed
                 client.transport = before
-            since._release()
+            if type(since) is MirroringTransport:
+                since._release()
         _put_in_place([(owner, name, usual) for owner, name, _, usual in _replaced])
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread of the parent may have held the other one
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _put_in_place(functions: Sequence[tuple[type, str, Any]]) -> None:
@@ -125,10 +150,12 @@ def _attach(integration: SegmentIntegration, client: Any) -> None:
             worker = _Idle(bare, NetworkOptions(), integration._log, exit_timeout=0.0)
             integration.__dict__.setdefault("_worker", worker)
         if before is None:
-            client.transport = _Nowhere(client.options)
-        integration.watch(client)
+            integration._worker_for(client.options)
+            client.transport = _Nowhere(client.options, integration)
+        else:
+            integration.watch(client)
         since = client.transport
-        if type(since) is MirroringTransport and (before is None or not options.write_key):
+        if before is None or (type(since) is MirroringTransport and not options.write_key):
             _detach.append((client, before, since))
 
 
@@ -141,6 +168,14 @@ def _mirror(integration: SegmentIntegration, envelope: Envelope) -> None:
 
 
 _usual_mirror = SegmentIntegration.mirror
+
+
+def _drop(integration: SegmentIntegration, reason: Any, text: str, quiet: bool = False) -> None:
+    """Says each, even the same for a second time, and that `before_track` returned `None`."""
+    if integration._worker is not None:
+        integration._worker.drop(reason)
+    if text:
+        logger.warning("%s", text)
 
 
 def _why_not(event: Any) -> str | None:
@@ -156,6 +191,7 @@ _replaced = (
     (Worker, "resume", _resume, Worker.resume),
     (SegmentIntegration, "attach", _attach, SegmentIntegration.attach),
     (SegmentIntegration, "mirror", _mirror, _usual_mirror),
+    (SegmentIntegration, "_drop", _drop, SegmentIntegration._drop),
 )
 
 
@@ -170,8 +206,15 @@ class _Idle(Worker):
 class _Nowhere(Transport):
     """In the place of the transport that a client without a DSN does not have."""
 
+    def __init__(self, options: Any, integration: SegmentIntegration) -> None:
+        super().__init__(options)
+        # So production does not wrap it, should somebody put it back after the block, as pytest's
+        # `monkeypatch` may.
+        self.mirroring_to = integration
+
     def capture_envelope(self, envelope: Envelope) -> None:
-        pass
+        if _lists:
+            self.mirroring_to.mirror(envelope)
 
     def flush(self, timeout: float, callback: Any = None) -> None:
         pass

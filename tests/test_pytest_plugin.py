@@ -53,6 +53,50 @@ def test_second(segment_messages):
     assert "2 passed" in run(tmp_path, test, "-n", "2")
 
 
+def test_no_user_of_another_test_is_known(tmp_path: Path) -> None:
+    test = (
+        SET_UP
+        + """
+def test_before():
+    fail("1")
+
+def test_first(segment_messages):
+    sentry_sdk.capture_exception(KeyError("address"))
+    assert segment_messages == []
+    fail("2")
+    sentry_sdk.get_current_scope().set_user({"id": "3"})
+    assert [message["userId"] for message in segment_messages] == ["2"]
+
+def test_second(segment_messages):
+    sentry_sdk.capture_exception(KeyError("address"))
+    assert segment_messages == []
+"""
+    )
+    assert "3 passed" in run(tmp_path, test)
+
+
+def test_a_client_of_a_scope_is_known(tmp_path: Path) -> None:
+    test = (
+        SET_UP
+        + """
+import pytest
+
+@pytest.fixture(params=["get_isolation_scope", "get_current_scope"])
+def own_client(request):
+    client = sentry_sdk.Client(integrations=[SegmentIntegration()])
+    with sentry_sdk.isolation_scope():
+        getattr(sentry_sdk, request.param)().set_client(client)
+        yield client
+
+def test_it(own_client, segment_messages):
+    assert sentry_sdk.get_client() is own_client
+    fail("1")
+    assert len(segment_messages) == 1
+"""
+    )
+    assert "2 passed" in run(tmp_path, test)
+
+
 def test_a_run_that_does_not_use_it_imports_nothing_for_it(tmp_path: Path) -> None:
     test = """
 import sys
@@ -112,7 +156,10 @@ def checkout(request):
     sentry_sdk.set_user({"id": "1906"})
     raise KeyError("address")
 
-urlpatterns = [path("checkout", checkout)]
+def recommend(request):
+    raise KeyError("article")
+
+urlpatterns = [path("checkout", checkout), path("recommend", recommend)]
 settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"])
 django.setup()
 sentry_sdk.init(integrations=[SegmentIntegration()])

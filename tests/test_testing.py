@@ -17,6 +17,7 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.transport import Transport
 
 from collector import Collector, Reply
+from scripts import run
 from sentry_segment import SegmentIntegration, TrackMessage
 from sentry_segment.testing import capture_messages
 from support import WRITE_KEY, Init, capture
@@ -132,6 +133,22 @@ def test_an_integration_with_a_write_key_sends_as_soon_as_there_is_a_dsn_and_no_
     assert message["userId"] == "after the block"
 
 
+def test_a_transport_that_is_put_back_after_the_block_sends_nothing(collector: Collector) -> None:
+    integration = SegmentIntegration(WRITE_KEY, host=collector.url)
+    sentry_sdk.init(integrations=[integration])
+    client = sentry_sdk.get_client()
+    with capture_messages():
+        capture()
+        within = client.transport
+    client.transport = within  # as pytest's monkeypatch does, where it replaced it meanwhile
+    capture()
+    assert integration.flush(10.0)
+    assert not collector.calls
+    with capture_messages() as messages:
+        event_id = capture()
+    assert ids(messages) == [event_id]
+
+
 @pytest.mark.parametrize("first", ["integration", "block"])
 def test_the_integration_may_be_made_before_the_block_or_within(first: str) -> None:
     if first == "integration":
@@ -178,6 +195,35 @@ def test_captures_of_threads_and_tasks_are_collected() -> None:
     expected = {f"task {n}" for n in range(20)} | {f"{n}.{i}" for n in range(5) for i in range(20)}
     assert len(messages) == 120
     assert {message["userId"] for message in messages} == expected
+
+
+def test_a_child_forked_while_another_thread_begins_a_block_goes_on(collector: Collector) -> None:
+    ended = run(
+        collector,
+        """
+        from sentry_segment import testing
+
+        init()
+        begun, over = threading.Event(), threading.Event()
+
+        def begin():
+            with testing._lock:
+                begun.set()
+                over.wait()
+
+        with testing.capture_messages() as messages:
+            threading.Thread(target=begin).start()
+            begun.wait()
+            if os.fork() == 0:
+                signal.alarm(30)
+                capture("child")
+                os._exit(len(messages))
+            print(os.waitstatus_to_exitcode(os.wait()[1]))
+            over.set()
+        """,
+    )
+    assert (ended.status, ended.out) == (0, "1\n"), ended.err
+    assert not collector.calls
 
 
 def test_an_error_that_ends_a_thread_is_collected() -> None:
@@ -367,7 +413,7 @@ def test_the_methods_of_production_are_in_place_again(init: Init) -> None:
     from sentry_segment.worker import Worker
 
     def methods() -> list[Callable[..., Any]]:
-        mirrored = SegmentIntegration.mirror, SegmentIntegration.attach
+        mirrored = SegmentIntegration.mirror, SegmentIntegration.attach, SegmentIntegration._drop
         return [*mirrored, Worker.put, Worker.resume]
 
     before = methods()
@@ -400,6 +446,28 @@ def test_why_an_event_was_not_mirrored_is_logged(said: Callable[[], list[str]]) 
     no_id, no_exception = said()
     assert "its user has no id" in no_id
     assert "it has no exception" in no_exception
+
+
+def test_what_before_track_drops_is_logged_each_time(said: Callable[[], list[str]]) -> None:
+    answers = iter([None, ValueError("no"), ValueError("no"), KeyboardInterrupt()])
+
+    def before_track(message: TrackMessage, event: dict[str, Any]) -> TrackMessage | None:
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+        return None
+
+    integration = init_bare(before_track=before_track)
+    with capture_messages() as messages:
+        for _ in range(3):
+            capture()
+        with pytest.raises(KeyboardInterrupt):
+            capture()
+    assert not messages
+    assert integration.stats.dropped["before_track"] == 4
+    returned, *raised = said()
+    assert "before_track returned a NoneType" in returned
+    assert raised == 2 * ["before_track raised ValueError: no"]
 
 
 @pytest.mark.parametrize("initialised", [True, False])
