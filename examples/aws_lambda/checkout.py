@@ -22,10 +22,16 @@ sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT
 PRICES = {"cup": 8, "teapot": 40}
 
 
+def user_id(event: dict[str, Any]) -> str | None:
+    """Whom API Gateway's authorizer has found: Cognito's, one of JWT, or your own of a REST API."""
+    authorizer = event.get("requestContext", {}).get("authorizer") or {}
+    claims = authorizer.get("claims") or authorizer.get("jwt", {}).get("claims") or {}
+    return claims.get("sub") or authorizer.get("principalId")
+
+
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Fails where there is no such article."""
-    authorizer = event.get("requestContext", {}).get("authorizer") or {}
-    if "principalId" in authorizer:
-        sentry_sdk.set_user({"id": authorizer["principalId"]})
+    if found := user_id(event):
+        sentry_sdk.set_user({"id": found})
     price = PRICES[event["queryStringParameters"]["article"]]
     return {"statusCode": 200, "body": json.dumps({"price": price})}

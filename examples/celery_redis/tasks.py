@@ -30,19 +30,22 @@ PRICES = {"cup": 8, "teapot": 40}
 
 @task_prerun.connect
 def tell_sentry_the_user(kwargs: dict[str, Any], **_: Any) -> None:
-    """Before each task, within the scope that Sentry's SDK opens for it."""
+    """Before each task, within the scope that Sentry's SDK opens for it.
+
+    It looks among the arguments given by name. So the tasks take no `user_id` in another way.
+    """
     if kwargs.get("user_id"):
         sentry_sdk.set_user({"id": kwargs["user_id"]})
 
 
 @app.task
-def charge(article: str, user_id: str | None = None) -> int:
+def charge(article: str, *, user_id: str | None = None) -> int:
     """Fails where there is no such article."""
     return PRICES[article]
 
 
 @app.task
-def recommend(article: str, user_id: str | None = None) -> list[str]:
+def recommend(article: str, *, user_id: str | None = None) -> list[str]:
     """Can do without the article, but somebody should know."""
     try:
         limit = PRICES[article]

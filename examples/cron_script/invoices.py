@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import sentry_sdk
 
@@ -30,13 +30,13 @@ def main() -> int:
     failed = 0
     with open(sys.argv[1], newline="") as file:
         for customer in csv.DictReader(file):
-            sentry_sdk.set_user({"id": customer["id"]})
-            try:
-                make_invoice(customer["id"], customer["amount"])
-            except InvalidOperation as error:
-                sentry_sdk.capture_exception(error)
-                failed += 1
-    sentry_sdk.set_user(None)
+            with sentry_sdk.isolation_scope() as scope:  # this customer's alone
+                scope.set_user({"id": customer["id"]})
+                try:
+                    make_invoice(customer["id"], customer["amount"])
+                except Exception as error:
+                    sentry_sdk.capture_exception(error)
+                    failed += 1
     return 1 if failed else 0
 
 

@@ -20,10 +20,11 @@ sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT
     ],
 )
 
-SECRET_KEY = os.environ.get("SHOP_SECRET_KEY", "for this example alone")
+SECRET_KEY = os.environ["SHOP_SECRET_KEY"]
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 ROOT_URLCONF = "django_gunicorn.urls"
 WSGI_APPLICATION = "django_gunicorn.wsgi.application"
+LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/account"
 
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]

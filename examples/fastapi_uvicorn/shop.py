@@ -27,6 +27,7 @@ sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT
 
 logger = logging.getLogger(__name__)
 login = HTTPBasic(auto_error=False)
+ASK_FOR_LOGIN = {"WWW-Authenticate": "Basic"}
 
 PASSWORDS = {"7": "seven", "8": "eight", "9": "nine"}  # in the place of a table of hashes
 PRICES = {"cup": 8, "teapot": 40}
@@ -45,7 +46,7 @@ def customer(credentials: Annotated[HTTPBasicCredentials | None, Depends(login)]
         return None
     password, given = PASSWORDS.get(credentials.username), credentials.password
     if not password or not secrets.compare_digest(password.encode(), given.encode()):
-        raise HTTPException(401)
+        raise HTTPException(401, headers=ASK_FOR_LOGIN)
     sentry_sdk.set_user({"id": credentials.username})
     return credentials.username
 
@@ -56,7 +57,7 @@ app = FastAPI(lifespan=lifespan, dependencies=[Depends(customer)])
 @app.get("/account")
 async def account(name: Annotated[str | None, Depends(customer)]) -> dict[str, str]:
     if name is None:
-        raise HTTPException(401, headers={"WWW-Authenticate": "Basic"})
+        raise HTTPException(401, headers=ASK_FOR_LOGIN)
     return {"customer": name}
 
 

@@ -24,7 +24,7 @@ sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT
 )
 
 app = Flask(__name__)
-app.secret_key = os.environ.get("SHOP_SECRET_KEY", "for this example alone")
+app.secret_key = os.environ["SHOP_SECRET_KEY"]  # signs the sessions
 login_manager = LoginManager(app)
 
 PASSWORDS = {"7": "seven", "8": "eight", "9": "nine"}  # in the place of a table of hashes

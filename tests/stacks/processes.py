@@ -101,6 +101,7 @@ class Stack:
             "SENTRY_DSN": self.collector.dsn,
             "SEGMENT_HOST": self.collector.url,
             "SEGMENT_WRITE_KEY": WRITE_KEY,
+            "SHOP_SECRET_KEY": "of the tests",
         }
 
 

@@ -12,14 +12,18 @@ from stacks.lambda_api import Api, lambda_api
 from stacks.processes import PATIENCE, Process, Stack, stack
 
 
-def request(article: str, user_id: str | None = None) -> dict[str, Any]:
+def request(
+    article: str, user_id: str | None = None, authorizer: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """What API Gateway makes of a request."""
+    if user_id:
+        authorizer = {"principalId": user_id}
     return {
         "httpMethod": "GET",
         "path": "/checkout",
         "headers": {"Host": "shop.example", "User-Agent": f"Browser/{article}"},
         "queryStringParameters": {"article": article},
-        "requestContext": {"authorizer": {"principalId": user_id} if user_id else None},
+        "requestContext": {"authorizer": authorizer},
     }
 
 
@@ -66,6 +70,22 @@ def test_each_error_is_delivered_before_its_invocation_ends(
     agents = [message["context"]["userAgent"] for message in collector.messages]
     assert agents == ["Browser/unicorn-7", "Browser/unicorn-9"]
     assert texts_of(collector.events)["'ghost'"] == 2
+
+
+def test_the_user_is_whom_any_authorizer_has_found(collector: Collector, tmp_path: Path) -> None:
+    authorizers: list[dict[str, Any]] = [
+        {"claims": {"sub": "cognito", "email": "someone@example.com"}},
+        {"jwt": {"claims": {"sub": "jwt"}, "scopes": None}},
+        {"principalId": "own", "integrationLatency": 7},
+        {"lambda": {"tenant": "example"}},
+        {},
+    ]
+    calls = [
+        request(f"unicorn-{number}", authorizer=each) for number, each in enumerate(authorizers)
+    ]
+    invoke(collector, tmp_path, Api(calls, lambda number: None))
+    assert [each.user for each in mirrored(collector)] == ["cognito", "jwt", "own"]
+    assert len(collector.events) == len(authorizers)
 
 
 def test_a_segment_that_hangs_holds_no_invocation_for_good(
