@@ -40,7 +40,12 @@ MEASUREMENTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join(MEASUREMENTS)}; or spool_window, alone",
+    )
     parser.add_argument("--quick", action="store_true", help="only show that all can be measured")
     parser.add_argument("--docs", action="store_true", help="write the page of the docs")
     parser.add_argument("--json", type=Path, default=ROOT / ".venv" / "bench.json")
