@@ -70,8 +70,9 @@ def scopes_of_its_own() -> Iterator[None]:
     handler, in which Sentry's SDK opens a scope for it.
     """
     isolation, current = Scope(ty=ScopeType.ISOLATION), Scope(ty=ScopeType.CURRENT)
-    isolation.set_client(Scope.get_isolation_scope().client)
-    current.set_client(Scope.get_current_scope().client)
+    # In the oldest SDKs a scope that was forked has no such attribute.
+    isolation.set_client(getattr(Scope.get_isolation_scope(), "client", None))
+    current.set_client(getattr(Scope.get_current_scope(), "client", None))
     with use_isolation_scope(isolation), use_scope(current):
         yield
 

@@ -64,7 +64,7 @@ def test_first(segment_messages):
     sentry_sdk.capture_exception(KeyError("address"))
     assert segment_messages == []
     fail("2")
-    sentry_sdk.get_current_scope().set_user({"id": "3"})
+    sentry_sdk.Scope.get_current_scope().set_user({"id": "3"})
     assert [message["userId"] for message in segment_messages] == ["2"]
 
 def test_second(segment_messages):
@@ -85,11 +85,11 @@ import pytest
 def own_client(request):
     client = sentry_sdk.Client(integrations=[SegmentIntegration()])
     with sentry_sdk.isolation_scope():
-        getattr(sentry_sdk, request.param)().set_client(client)
+        getattr(sentry_sdk.Scope, request.param)().set_client(client)
         yield client
 
 def test_it(own_client, segment_messages):
-    assert sentry_sdk.get_client() is own_client
+    assert sentry_sdk.Scope.get_client() is own_client
     fail("1")
     assert len(segment_messages) == 1
 """
