@@ -284,7 +284,11 @@ def header(value: object) -> str:
     if type(value) is str:
         return value
     if isinstance(value, list):
-        value = ",".join(part for part in map(text, value) if part is not None)
+        joined = ""
+        for part in map(text, value):
+            if part is not None:
+                joined = f"{joined},{part}" if joined else part
+        return joined
     return text(value) or ""
 
 

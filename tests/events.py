@@ -261,6 +261,7 @@ CORNERS: dict[str, list[Any]] = {
 REQUEST_CORNERS: dict[str, list[Any]] = {
     "method": ["ab", "abc", "a-_" * 11, "get", "\u017fET", ""],
     "headers": [
+        {"User-Agent": ["", False], "Referer": ["", "", "a", "", "b", None]},
         {"Referer": "1", "referer": "2"},
         {"referer": "1", "Referer": "2"},
         [["referer", "1"], ["Referer", "2"], ["X-Referer", "3"]],
