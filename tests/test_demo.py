@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from spools import wait_until
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -35,13 +36,13 @@ def url_after(demo: subprocess.Popen[str], words: str) -> str:
 
 def records(inspector: str, number: int) -> list[dict[str, Any]]:
     """What has arrived, once there is so much of it."""
-    deadline = time.monotonic() + 30
-    while True:
-        found: list[dict[str, Any]] = httpx.get(f"{inspector}/inspector/records").json()["records"]
-        if len(found) >= number:
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
+
+    def found() -> list[dict[str, Any]]:
+        answer: dict[str, Any] = httpx.get(f"{inspector}/inspector/records").json()
+        return list(answer["records"])
+
+    wait_until(lambda: len(found()) >= number)
+    return found()
 
 
 def test_the_shop_does_not_outlive_a_demo_that_is_killed(demo: subprocess.Popen[str]) -> None:
@@ -50,10 +51,7 @@ def test_the_shop_does_not_outlive_a_demo_that_is_killed(demo: subprocess.Popen[
         assert browser.get("/").status_code == 200
     demo.kill()
     demo.wait(timeout=30)
-    deadline = time.monotonic() + 30
-    while answers(shop):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not answers(shop))
 
 
 def answers(url: str) -> bool:

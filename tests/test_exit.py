@@ -124,8 +124,7 @@ def test_a_last_try_overrules_retry_after(collector: Collector) -> None:
         """
         integration = init()
         capture("E")
-        while not integration.stats.last_error:
-            time.sleep(0.01)
+        wait_until(lambda: integration.stats.last_error)
         print(integration.flush(30.0))
         """,
     )
@@ -144,8 +143,7 @@ def test_work_after_the_main_thread_is_not_yet_the_end(collector: Collector) -> 
         def work():
             threading.main_thread().join()
             capture("E")
-            while not integration.stats.last_error:
-                time.sleep(0.01)
+            wait_until(lambda: integration.stats.last_error)
             for _ in range(3):
                 print(integration.flush(30.0), integration.stats.delivered)
 
