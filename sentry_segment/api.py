@@ -23,6 +23,15 @@ from sentry_segment.verdict import Outcome, Verdict, judge
 _EXCERPT = 200  # characters of an answer's body that an error shows
 _MAX_ANSWER = 65_536  # bytes read of an answer, to be able to use the connection again
 
+# What may go wrong once there is a connection: a server may fail so at one message again and again.
+_AFTER_SENDING = (
+    httpx.ReadError,
+    httpx.ReadTimeout,
+    httpx.RemoteProtocolError,
+    httpx.WriteError,
+    httpx.WriteTimeout,
+)
+
 Trace = Callable[[str, dict[str, Any]], None]
 
 
@@ -66,7 +75,8 @@ class SegmentApi:
                 verdict = replace(verdict, error=error[:_EXCERPT])
             return verdict
         except Exception as error:  # noqa: BLE001 - whatever it is, the messages are kept
-            return Verdict(Outcome.RETRY, self.masked(describe(error))[:_EXCERPT])
+            text = self.masked(describe(error))[:_EXCERPT]
+            return Verdict(Outcome.RETRY, text, is_suspicious=isinstance(error, _AFTER_SENDING))
 
     def close(self) -> None:
         """Close the connection. The next exchange opens another."""

@@ -39,6 +39,9 @@ class Verdict:
     error: str = ""
     status: int | None = None
     retry_after: float | None = None
+    is_suspicious: bool = False
+    """Whether it failed in a way that may be the fault of a message in it: by a 5xx, or without an
+    answer once it was sent."""
 
 
 class DeliveryError(Exception):
@@ -58,7 +61,8 @@ def judge(status: int, retry_after: str | None, now: float) -> Verdict:
     if 200 <= status < 300:
         return Verdict(Outcome.DELIVERED, status=status)
     if status in _RETRIED_4XX or (500 <= status < 600 and status not in _FINAL_5XX):
-        return Verdict(Outcome.RETRY, error, status, parse_retry_after(retry_after, now))
+        wait = parse_retry_after(retry_after, now)
+        return Verdict(Outcome.RETRY, error, status, wait, is_suspicious=status >= 500)
     if status in _SPLIT:
         return Verdict(Outcome.SPLIT, error, status)
     return Verdict(Outcome.REFUSED, error, status)

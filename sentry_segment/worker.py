@@ -334,8 +334,8 @@ class Worker:
             if self._exchange is not None:
                 pass  # whose end will wake
             elif not self._delivery.is_idle:
-                # A spool is written to in the meantime.
-                self._is_awake = not self._backlog.is_spooling
+                # A spool is written to in the meantime. What waits aside holds up no other.
+                self._is_awake = not (self._backlog.is_spooling or self._delivery.has_only_aside)
                 wake_at = min(wake_at, self._delivery.ready_at())
                 if self._delivery.ready_at() <= now:
                     return True
@@ -372,9 +372,9 @@ class Worker:
             self._has_overruled = True
             self._delivery.hurry(overrule=True)
         # Where nothing will be sent before its deadline, nobody is kept waiting for it.
-        hopeless_before = max(self._clock.now(), self._delivery.ordered_until())
+        hopeless_before = max(self._clock.now(), self._delivery.nothing_before())
         is_recovery_over = self._backlog.has_looked and (
-            self._delivery.is_idle or self._delivery.is_failing
+            self._delivery.has_only_aside or self._delivery.is_failing
         )
         self._flushes.end(self._backlog.settled, is_recovery_over, hopeless_before)
 

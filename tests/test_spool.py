@@ -402,7 +402,7 @@ def test_where_no_thread_can_be_started_a_later_flush_sends_what_was_spooled(
 
     monkeypatch.setattr(threading.Thread, "start", start_another)
     integration = init(segment={"spool": path})
-    outage(collector)
+    outage(collector, status=429)
     for user in ("first", "second"):
         capture(id=user)
         assert not integration.flush(0.2)
