@@ -69,7 +69,8 @@ class SegmentApi:
         """
         try:
             answer = self.exchange(messages, retry_count, min(time_limit, self._options.timeout))
-            verdict = judge(answer.status, answer.headers.get("Retry-After"), time.time())
+            retry_after, date = (answer.headers.get(name) for name in ("Retry-After", "Date"))
+            verdict = judge(answer.status, retry_after, time.time(), date)
             if verdict.error and answer.text:
                 error = self.masked(f"{verdict.error}: {answer.text}")
                 verdict = replace(verdict, error=error[:_EXCERPT])

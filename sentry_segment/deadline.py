@@ -3,10 +3,11 @@ so a server that sends a byte now and then would hold the thread for ever."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import httpx
+
+from sentry_segment.clock import monotonic
 
 # Bytes written under one limit: within a write httpcore's own begins anew whenever the server has
 # taken something. As long as a TLS record, so that none is split for it.
@@ -27,7 +28,7 @@ class Deadline:
 
     def set(self, seconds: float) -> None:
         """Give the exchange that begins now so many seconds."""
-        self._at = time.monotonic() + seconds
+        self._at = monotonic() + seconds
 
     def trace(self, name: str, info: dict[str, Any]) -> None:
         if name.endswith(".connect_tcp.complete"):
@@ -47,7 +48,7 @@ class Deadline:
             self._stream.get_extra_info("socket").close()
 
     def _remaining(self, timeout: float | None) -> float:
-        remaining = self._at - time.monotonic()
+        remaining = self._at - monotonic()
         if remaining <= 0:
             raise httpx.ReadTimeout("no complete answer within the timeout")
         return remaining if timeout is None else min(remaining, timeout)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
+
+from sentry_segment.clock import monotonic
 
 logger = logging.getLogger("sentry_segment")
 
@@ -30,7 +31,7 @@ def printable(text: str) -> str:
 class ProblemLog:
     """Logs problems, each kind at most once in `INTERVAL`, with the number left out since."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
         self._lock = threading.RLock()
         self._said: dict[str, float] = {}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
+from sentry_segment.clock import monotonic
 from sentry_segment.encoding import fits
 from sentry_segment.spool_file import SpoolFile, pragma
 from sentry_segment.spool_types import LEASE, Row
 
-# A lease that runs for longer than one can was given before the clock was put back.
+# By the clock that all processes of a machine share, and that nobody sets. A lease that runs for
+# longer than one can was given before the machine was started.
 _LAPSED = "(holder IS NULL OR expires <= :now OR expires > :now + :lease + 1)"
 
 _SPARE_PAGES = 8  # what an insert may need besides the message: the index and inner pages
@@ -33,7 +34,7 @@ class Spool:
     """
 
     def __init__(
-        self, path: str, max_bytes: int, write_key: str, now: Callable[[], float] = time.time
+        self, path: str, max_bytes: int, write_key: str, now: Callable[[], float] = monotonic
     ) -> None:
         self.path = path
         self.writer: int | None = None

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from sentry_segment.clock import monotonic
 from sentry_segment.log import describe
 from sentry_segment.spool_types import SpoolError, SpoolLostError
 
@@ -116,14 +117,14 @@ class SpoolFile:
         if not stat.S_ISREG(os.stat(self.path).st_mode):
             raise OSError("it is not a regular file")
         self._tried = _identity(self.path)
-        deadline = time.monotonic() + _BUSY_TIMEOUT
+        deadline = monotonic() + _BUSY_TIMEOUT
         while True:
             try:
                 db = _connect(self.path)
                 break
             except sqlite3.OperationalError as error:
                 # SQLite itself does not wait where several processes begin a file at once.
-                if not _is_locked(error) or time.monotonic() > deadline:
+                if not _is_locked(error) or monotonic() > deadline:
                     raise
             time.sleep(0.01)
         self._in_use = self._tried

@@ -7,7 +7,6 @@ import math
 import os
 import queue
 import threading
-import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
@@ -16,7 +15,7 @@ from weakref import WeakSet
 
 from sentry_segment.api import SegmentApi
 from sentry_segment.backlog import Backlog
-from sentry_segment.clock import Clock, SystemClock
+from sentry_segment.clock import Clock, SystemClock, monotonic
 from sentry_segment.delivery import Delivery
 from sentry_segment.exchange import in_own_thread
 from sentry_segment.flushes import Flush, Flushes
@@ -428,7 +427,7 @@ def flush_at_exit() -> None:
 
 def leave_at_exit() -> None:
     """Leave what the last flush did not have delivered: to another process, or for good."""
-    deadline = time.monotonic() + _SPOOL_AT_EXIT
+    deadline = monotonic() + _SPOOL_AT_EXIT
     for worker in list(_workers):
         worker.leave_spool(deadline)
         worker.report_loss()
