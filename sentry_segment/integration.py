@@ -21,7 +21,8 @@ from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack
 from sentry_segment.shutdown import mark_end
 from sentry_segment.stats import Stats
 from sentry_segment.transport import MirroringTransport
-from sentry_segment.worker import Worker, flush_at_exit
+from sentry_segment.worker import Worker
+from sentry_segment.workers import Workers, flush_at_exit
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -67,7 +68,7 @@ class SegmentIntegration(Integration):
 
     identifier = "segment"
 
-    _worker: Worker | None = None  # until the integration is attached to a client
+    _workers: Workers | None = None  # until the integration is attached to a client
 
     def __init__(
         self,
@@ -136,7 +137,8 @@ class SegmentIntegration(Integration):
     @property
     def stats(self) -> Stats:
         """A snapshot of what became of the messages in this process so far."""
-        return Stats() if self._worker is None else self._worker.stats()
+        worker = self._worker
+        return Stats() if worker is None else worker.stats()
 
     def flush(self, timeout: float = 2.0) -> bool:
         """Wait until what was mirrored so far is delivered, `timeout` seconds at the most.
@@ -167,7 +169,7 @@ class SegmentIntegration(Integration):
     def setup_once_with_options(self, options: dict[str, Any] | None = None) -> None:
         """Called by newer SDKs after `setup_once`, with the client's options."""
         if options and options.get("dsn") and self._options.write_key and self._options.spool:
-            self.guarded(self._worker_for(options).resume)
+            self.guarded(self._workers_for(options).here().resume)
 
     def attach(self, client: Any) -> None:
         """Watch a client's transport from now on, if there is anything to be mirrored."""
@@ -181,23 +183,26 @@ class SegmentIntegration(Integration):
             return
         # Should two threads come by here at once, each wraps the bare transport, and either of the
         # wrappers may stay.
-        mirroring = MirroringTransport(transport, self, self._worker_for(client.options))
+        mirroring = MirroringTransport(transport, self, self._workers_for(client.options))
         if client.transport is transport:  # and was not closed by another thread meanwhile
             client.transport = mirroring
         mark_end()
 
-    def _worker_for(self, sentry_options: dict[str, Any]) -> Worker:
-        worker = self._worker
-        if worker is None:
-            worker = Worker(
-                self._options,
-                NetworkOptions.from_sentry(sentry_options),
-                self._log,
-                exit_timeout=sentry_options["shutdown_timeout"],
-            )
-            # Atomic, unlike an assignment after the question: of two threads' workers one stays.
-            worker = self.__dict__.setdefault("_worker", worker)
-        return worker
+    @property
+    def _worker(self) -> Worker | None:
+        """That of this process."""
+        return None if self._workers is None else self._workers.here()
+
+    def _workers_for(self, sentry_options: dict[str, Any]) -> Workers:
+        workers = self._workers
+        if workers is None:
+            options, log = self._options, self._log
+            network = NetworkOptions.from_sentry(sentry_options)
+            exit_timeout = sentry_options["shutdown_timeout"]
+            workers = Workers(lambda users: Worker(options, network, log, exit_timeout, users))
+            # Atomic, unlike an assignment after the question: of what two threads make, one stays.
+            workers = self.__dict__.setdefault("_workers", workers)
+        return workers
 
     def mirror(self, envelope: Envelope) -> None:
         """Queue the message for an envelope's event, where there is one. Raises no `Exception`."""
@@ -211,12 +216,12 @@ class SegmentIntegration(Integration):
                 return
             event: Any = item.payload.json
             found = parts(event, self._options.event_name)
-            if found is None or self._worker is None:
+            if found is None or self._workers is None:
                 return
             if self._options.before_track is None and (made := draft(found, MAX_MESSAGE_BYTES)):
-                self._worker.put(made)
+                self._workers.here().put(made)
             elif (message := self._message(found, event)) is not None:
-                self._worker.put(message)
+                self._workers.here().put(message)
         except Exception as error:  # noqa: BLE001 - the capture goes on, whatever happened here
             self._drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
 
@@ -263,8 +268,8 @@ class SegmentIntegration(Integration):
             return None
 
     def _drop(self, reason: Any, text: str, quiet: bool = False) -> None:
-        if self._worker is not None:
-            self._worker.drop(reason)
+        if self._workers is not None:
+            self._workers.here().drop(reason)
         if not quiet:
             self._log.warn(reason, text)
 

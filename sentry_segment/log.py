@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from sentry_segment.clock import monotonic
+from sentry_segment.forks import PerProcess
 
 logger = logging.getLogger("sentry_segment")
 
@@ -33,18 +34,14 @@ class ProblemLog:
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._lock = threading.RLock()
+        self._lock = PerProcess(threading.RLock)
         self._said: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
-
-    def after_fork(self) -> None:
-        """In a child just forked: a lock that no thread of the parent holds."""
-        self._lock = threading.RLock()
 
     def warn(self, kind: str, text: str) -> None:
         """Log a problem of this kind, unless one was logged a short time ago. Never raises."""
         now = self._now()
-        with self._lock:
+        with self._lock.get():
             if now - self._said.get(kind, -INTERVAL) < INTERVAL:
                 self._left_out[kind] = self._left_out.get(kind, 0) + 1
                 return

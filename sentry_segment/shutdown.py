@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Callable
 
+from sentry_segment.forks import PerProcess
+
 # Process ids: of children of multiprocessing whose end has a hook; and of those whose end has come.
 _hooked: set[int] = set()
 _ending: set[int] = set()
@@ -87,9 +89,5 @@ class ExitBudget:
         """Count the seconds that a flush took."""
         self._spent += seconds
 
-    def reset(self) -> None:
-        """Begin anew, in a forked child."""
-        self._spent = 0.0
 
-
-exit_budget = ExitBudget()
+exit_budget = PerProcess(ExitBudget)

@@ -686,13 +686,13 @@ def test_a_client_that_is_closed_during_its_first_event_stays_closed(
     init: Init, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     integration = init()
-    worker_for = integration._worker_for
+    workers_for = integration._workers_for
 
     def close_meanwhile(options: dict[str, Any]) -> Any:
         sentry_sdk.get_client().close(timeout=0.0)
-        return worker_for(options)
+        return workers_for(options)
 
-    monkeypatch.setattr(integration, "_worker_for", close_meanwhile)
+    monkeypatch.setattr(integration, "_workers_for", close_meanwhile)
     sentry_sdk.capture_exception(ValueError())
     assert sentry_sdk.get_client().transport is None
 
