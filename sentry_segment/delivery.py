@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sentry_segment.backlog import Backlog, Encoded
 from sentry_segment.batches import Batch, Batches
 from sentry_segment.encoding import EncodingError, MessageTooLongError
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.log import ProblemLog, describe
 from sentry_segment.options import Options
 from sentry_segment.rate_limit import RateLimit
@@ -198,5 +199,8 @@ class Delivery:
             return
         try:
             self._options.on_error(error, [each.message for each in batch])
-        except BaseException as raised:  # noqa: BLE001 - even sys.exit() must not end the thread
+        except BaseException as raised:
+            if from_signal_handler(raised):
+                raise  # in a thread of the application's, where none can be had for this
+            # Even sys.exit() must not end the thread.
             self._log.warn("on_error", f"on_error raised {describe(raised)}")

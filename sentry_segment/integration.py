@@ -14,6 +14,7 @@ from sentry_sdk.integrations import logging as sentry_logging
 from sentry_sdk.scope import Scope, add_global_event_processor
 
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
+from sentry_segment.foreign import from_signal_handler, is_applications
 from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import Parts, TrackMessage, characters, draft, parts, track_message
 from sentry_segment.network import NetworkOptions
@@ -222,7 +223,10 @@ class SegmentIntegration(Integration):
                 self._workers.here().put(made)
             elif (message := self._message(found, event)) is not None:
                 self._workers.here().put(message)
-        except Exception as error:  # noqa: BLE001 - the capture goes on, whatever happened here
+        except Exception as error:
+            if from_signal_handler(error):
+                raise
+            # The capture goes on, whatever happened here.
             self._drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
 
     def _message(self, found: Parts, event: Any) -> TrackMessage | None:
@@ -244,12 +248,12 @@ class SegmentIntegration(Integration):
         self._here.in_hook = True
         try:
             edited: object = self._options.before_track(message, copy.deepcopy(event))
-        except Exception as error:  # noqa: BLE001 - the application's own code
+        except BaseException as error:
+            if from_signal_handler(error) or not isinstance(error, Exception):
+                self._drop("before_track", "", quiet=True)
+                raise  # the application waits for it
             self._drop("before_track", f"before_track raised {describe(error)}")
             return None
-        except BaseException:
-            self._drop("before_track", "", quiet=True)
-            raise  # a signal handler's, say: the application waits for it
         finally:
             self._here.in_hook = False
         if isinstance(edited, dict) and edited:
@@ -260,10 +264,16 @@ class SegmentIntegration(Integration):
         return None
 
     def guarded(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of ours; where it fails, log that, and return `None`."""
+        """Call a function of ours; where it fails, log that, and return `None`.
+
+        What comes up in it from outside, from a signal handler say, travels on.
+        """
         try:
             return function(*arguments)
-        except Exception as error:  # noqa: BLE001 - Sentry's own flush goes on
+        except Exception as error:
+            if is_applications(error):
+                raise
+            # Sentry's own flush goes on.
             self._log.warn("internal", f"Internal error: {describe(error)}")
             return None
 

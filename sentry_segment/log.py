@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from sentry_segment.clock import monotonic
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.forks import PerProcess
 
 logger = logging.getLogger("sentry_segment")
@@ -39,7 +40,7 @@ class ProblemLog:
         self._left_out: dict[str, int] = {}
 
     def warn(self, kind: str, text: str) -> None:
-        """Log a problem of this kind, unless one was logged a short time ago. Never raises."""
+        """Log a problem of this kind, unless one was logged a short time ago."""
         now = self._now()
         with self._lock.get():
             if now - self._said.get(kind, -INTERVAL) < INTERVAL:
@@ -52,5 +53,6 @@ class ProblemLog:
             text = f"{text} (and {left_out} more times since this was last logged)"
         try:
             logger.warning("%s", text)
-        except Exception:  # noqa: BLE001, S110 - a logging filter of the application's
-            pass
+        except Exception as error:  # a logging filter of the application's
+            if from_signal_handler(error):
+                raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 import threading
@@ -84,6 +85,10 @@ class ExitBudget:
     def allow(self, timeout: float, exit_timeout: float) -> float:
         """How much of `timeout` a flush may take, where `exit_timeout` is allowed in all."""
         return max(0.0, min(timeout, exit_timeout - self._spent))
+
+    def exhaust(self) -> None:
+        """Let no flush wait any more."""
+        self._spent = math.inf
 
     def spend(self, seconds: float) -> None:
         """Count the seconds that a flush took."""

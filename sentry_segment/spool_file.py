@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sentry_segment.clock import monotonic
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.forks import PerProcess
 from sentry_segment.log import describe
 from sentry_segment.spool_types import SpoolError, SpoolLostError
@@ -85,6 +86,8 @@ class SpoolFile:
                 self._abandon()
                 if isinstance(error, SpoolError) or not isinstance(error, Exception):
                     raise
+                if from_signal_handler(error):
+                    raise  # in a thread of the application's
                 raise self._failure(error) from error
             finally:
                 self._is_busy = False

@@ -66,7 +66,11 @@ class MirroringTransport:
         worker = self._mirror.here()
         flush = self._mirroring_to.guarded(worker.begin_flush, timeout)
         inner: Any = self._inner  # whose flush returns something, where it is asynchronous
-        result = inner.flush(timeout=timeout, callback=callback)
+        try:
+            result = inner.flush(timeout=timeout, callback=callback)
+        except BaseException:
+            worker.give_up_waiting()
+            raise
         if isinstance(inner, _AsyncTransport) or inspect.isawaitable(result):
             return _finish_in_loop(flush, result, timeout)
         self._mirroring_to.guarded(worker.finish_flush, flush)

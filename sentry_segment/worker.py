@@ -8,8 +8,7 @@ import os
 import queue
 import threading
 from collections.abc import Hashable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from sentry_segment.clock import Clock, SystemClock
 from sentry_segment.delivery import Delivery
 from sentry_segment.exchange import in_own_thread
 from sentry_segment.flushes import Flush, Flushes
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import Draft, TrackMessage
 from sentry_segment.network import NetworkOptions
@@ -188,15 +188,24 @@ class Worker:
                 if self._thread is None:
                     self._deliver_here(flush)
                 remaining = max(0.0, flush.deadline - self._clock.now())
-                try:
-                    # In steps: the thread's start, in some other thread, may yet fail.
-                    return flush.done.result(min(remaining, 0.1))
-                except FutureTimeoutError:
-                    if not remaining:
-                        return False
+                # In steps: the thread's start, in some other thread, may yet fail. `result` would
+                # raise `TimeoutError`, as may a signal handler, which means the application.
+                wait([flush.done], min(remaining, 0.1))
+                if flush.done.done():
+                    return flush.done.result()
+                if not remaining:
+                    return False
+        except BaseException:
+            self.give_up_waiting()
+            raise
         finally:
             if flush.last_try:
                 exit_budget.get().spend(self._clock.now() - flush.begun)
+
+    def give_up_waiting(self) -> None:
+        """Who flushes was interrupted, by Ctrl-C say: a process that ends waits no more."""
+        if is_ending():
+            exit_budget.get().exhaust()
 
     def _undelivered(self) -> int:
         with self._counters.lock:
@@ -223,7 +232,7 @@ class Worker:
             self._end_thread(thread)
             # RuntimeError: no thread can be had, as when the interpreter is shutting down.
             # What waits is sent with the next message, or by whoever flushes.
-            if not isinstance(error, RuntimeError):
+            if not isinstance(error, RuntimeError) or from_signal_handler(error):
                 raise
 
     def _end_thread(self, thread: threading.Thread) -> None:
@@ -302,6 +311,8 @@ class Worker:
             self._internal_error(error)
 
     def _internal_error(self, error: Exception) -> None:
+        if from_signal_handler(error):  # in a thread of the application's that delivers here
+            raise error
         self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
         self._delivery.pause()
 

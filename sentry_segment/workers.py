@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Hashable
 from weakref import WeakSet
 
 from sentry_segment.clock import monotonic
 from sentry_segment.forks import PerProcess
-from sentry_segment.shutdown import at_celery_exit, at_multiprocessing_exit
+from sentry_segment.shutdown import at_celery_exit, at_multiprocessing_exit, exit_budget
 from sentry_segment.worker import Worker
 
 _SPOOL_AT_EXIT = 1.0  # seconds for what is still in memory, where another process locks the spool
@@ -71,7 +72,7 @@ def flush_at_exit() -> None:
 
 def leave_at_exit() -> None:
     """Leave what the last flush did not have delivered: to another process, or for good."""
-    deadline = monotonic() + _SPOOL_AT_EXIT
+    deadline = monotonic() + exit_budget.get().allow(_SPOOL_AT_EXIT, math.inf)
     for worker in _workers_here():
         worker.leave_spool(deadline)
         worker.report_loss()
