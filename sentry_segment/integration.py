@@ -7,14 +7,15 @@ import copy
 import os
 import threading
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from sentry_sdk import Client
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
-from sentry_sdk.scope import Scope, add_global_event_processor
 
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
-from sentry_segment.foreign import from_signal_handler, is_applications
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import Parts, TrackMessage, characters, draft, parts, track_message
 from sentry_segment.network import NetworkOptions
@@ -165,7 +166,8 @@ class SegmentIntegration(Integration):
         # Exit handlers run last in, first out: this one after Sentry's own, which the SDK sets up
         # after the integrations that are given to it.
         atexit.register(flush_at_exit)
-        add_global_event_processor(_attach)
+        if not hasattr(Client.capture_event, "attaches"):
+            Client.capture_event = attaching(Client.capture_event)  # type: ignore[method-assign]
 
     def setup_once_with_options(self, options: dict[str, Any] | None = None) -> None:
         """Called by newer SDKs after `setup_once`, with the client's options."""
@@ -263,17 +265,22 @@ class SegmentIntegration(Integration):
         self._drop("before_track", text, quiet=edited is None)
         return None
 
-    def guarded(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def guarded(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        is_theirs: Callable[[BaseException], bool] = from_signal_handler,
+    ) -> Any:
         """Call a function of ours; where it fails, log that, and return `None`.
 
-        What comes up in it from outside, from a signal handler say, travels on.
+        What the application means to come out of it, which `is_theirs`, travels on.
         """
         try:
             return function(*arguments)
         except Exception as error:
-            if is_applications(error):
+            if is_theirs(error):
                 raise
-            # Sentry's own flush goes on.
+            # Sentry's own work goes on.
             self._log.warn("internal", f"Internal error: {describe(error)}")
             return None
 
@@ -284,22 +291,37 @@ class SegmentIntegration(Integration):
             self._log.warn(reason, text)
 
 
-def _attach(event: Any, hint: Any) -> Any:
-    """An event processor that passes every event on, and attaches the client at its first."""
-    client = Scope.get_client()
-    transport: object = client.transport
-    if (
-        type(transport) is MirroringTransport
-        # Or it was another client's, and given to this one as an option.
-        and transport._mirroring_to is client.integrations.get("segment")
-    ):
-        return event  # as it is but for the first event
+def attaching(capture_event: Callable[..., Any]) -> Callable[..., Any]:
+    """`Client.capture_event` that attaches its client first, if that is not done yet.
+
+    It is the one place that every event goes through, whoever gives it to whichever client: an
+    event processor is not called without a scope, and is not told which client is capturing.
+    """
+
+    # Parameters with names, and those that the SDK may yet add: to take them all as
+    # `*args, **kwargs`, and pass them on, takes three times as long as all the rest.
+    @wraps(capture_event)
+    def attach_and_capture(
+        self: Any, event: Any, hint: Any = None, scope: Any = None, *more: Any, **named: Any
+    ) -> Any:
+        __tracebackhide__ = True  # or Sentry would show this frame, where it shows the stack
+        transport = self.transport
+        if (
+            type(transport) is not MirroringTransport
+            # Or it was another client's, and given to this one as an option.
+            or transport._mirroring_to is not self.integrations.get("segment")
+        ):
+            _attach(self)  # not so but for the first event
+        if more or named:
+            return capture_event(self, event, hint, scope, *more, **named)
+        return capture_event(self, event, hint, scope)
+
+    attach_and_capture.attaches = True  # type: ignore[attr-defined]
+    return attach_and_capture
+
+
+def _attach(client: Any) -> None:
+    """Attach a client to its integration, where it has one."""
     integration = client.get_integration(SegmentIntegration)
     if integration is not None:
-        try:
-            integration.attach(client)
-        except Exception as error:  # noqa: BLE001 - the capture goes on
-            integration._log.warn(
-                "attach", f"Could not attach to the Sentry client: {describe(error)}"
-            )
-    return event
+        integration.guarded(integration.attach, client)

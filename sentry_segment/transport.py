@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
@@ -13,6 +14,7 @@ import sentry_sdk.transport
 import sentry_sdk.utils
 
 from sentry_segment.flushes import Flush
+from sentry_segment.foreign import is_applications
 from sentry_segment.workers import Workers
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ class MirroringTransport:
     def flush(self, timeout: float, callback: Any = None) -> Any:
         """Flush both, side by side, within the timeout."""
         worker = self._mirror.here()
-        flush = self._mirroring_to.guarded(worker.begin_flush, timeout)
+        guarded = partial(self._mirroring_to.guarded, is_theirs=is_applications)
+        flush = guarded(worker.begin_flush, timeout)
         inner: Any = self._inner  # whose flush returns something, where it is asynchronous
         try:
             result = inner.flush(timeout=timeout, callback=callback)
@@ -73,7 +76,7 @@ class MirroringTransport:
             raise
         if isinstance(inner, _AsyncTransport) or inspect.isawaitable(result):
             return _finish_in_loop(flush, result, timeout)
-        self._mirroring_to.guarded(worker.finish_flush, flush)
+        guarded(worker.finish_flush, flush)
         return result
 
     def kill(self) -> Any:
