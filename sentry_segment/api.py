@@ -51,7 +51,14 @@ class Answer:
 
 
 class SegmentApi:
-    """Segment's tracking API for one write key, over one connection. Not thread-safe."""
+    """Segment's tracking API for one write key, over one connection. Not thread-safe.
+
+    After an exchange that did not end in a whole answer, the next begins with a new client. Else
+    httpcore may keep the broken connection as one in use, and with room for one alone no request
+    would ever get another (https://github.com/encode/httpcore/issues/1023). Files of certificates
+    are read anew with it, some 20 milliseconds: they may have been replaced, which is then what
+    failed.
+    """
 
     def __init__(self, options: Options, network: NetworkOptions) -> None:
         self._options = options
@@ -84,10 +91,14 @@ class SegmentApi:
             return Verdict(Outcome.RETRY, text, is_suspicious=isinstance(error, _AFTER_SENDING))
 
     def close(self) -> None:
-        """Close the connection. The next exchange opens another."""
+        """Close the connection. The next exchange opens another. Never raises, never waits."""
         client, self._client = self._client, None
         if client is not None:
-            client.close()
+            try:
+                client.close()
+            except Exception:  # noqa: BLE001, S110 - a pool that is broken
+                pass
+        self._deadline.close()
 
     def forget_connection(self) -> None:
         """Leave the connection to the parent process, in a child just forked."""
@@ -128,22 +139,29 @@ class SegmentApi:
             body = gzip.compress(body, compresslevel=6)
             headers["Content-Encoding"] = "gzip"
 
+        if self._deadline.has_lost_connection:
+            self.close()
         client = self.prepare()
         trace: Trace = self._deadline.trace
         if watch is not None:
             trace = _both(trace, watch)
         self._deadline.set(seconds)
-        with client.stream(
-            "POST",
-            self._options.host + path,
-            content=body,
-            headers=headers,
-            timeout=seconds,
-            extensions={"trace": trace},
-        ) as response:
-            text, is_whole = _read(response)
-            location = response.extensions["location"]
-            return Answer(response.status_code, response.headers, location, text, is_whole)
+        is_whole = False
+        try:
+            with client.stream(
+                "POST",
+                self._options.host + path,
+                content=body,
+                headers=headers,
+                timeout=seconds,
+                extensions={"trace": trace},
+            ) as response:
+                text, is_whole = _read(response)
+                location = response.extensions["location"]
+                return Answer(response.status_code, response.headers, location, text, is_whole)
+        finally:
+            if not is_whole:
+                self.close()
 
     def masked(self, text: str) -> str:
         """A text without the write key, which a server or proxy may have echoed."""

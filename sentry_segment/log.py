@@ -20,9 +20,21 @@ def describe(error: BaseException) -> str:
     name = "an error"
     try:
         name = str(type(error).__name__)
-        return f"{name}: {error}"
+        return f"{name}: {_text(error)}"
     except BaseException:  # noqa: BLE001 - the application's own __str__, or metaclass
         return name
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, else what its cause does: httpx's own errors may say nothing."""
+    cause: BaseException | None = error
+    for _ in range(5):
+        if cause is None:
+            break
+        if text := str(cause).strip():
+            return text
+        cause = cause.__cause__ or cause.__context__
+    return "it has no text"
 
 
 def printable(text: str) -> str:
