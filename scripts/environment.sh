@@ -32,3 +32,20 @@ environment() {
         printf '%s\n' "$wanted" >"$venv/wanted"
     fi
 }
+
+# begin NAME: says which part begins. `end` then says how many seconds each took.
+parts=
+begin() {
+    parts="$parts$(date +%s) $1
+"
+    echo "== $1"
+}
+
+end() {
+    echo "== Seconds"
+    printf '%s%s\n' "$parts" "$(date +%s)" | awk '
+        NR > 1 { printf "%6d  %s\n", $1 - begun, name }
+        NR == 1 { first = $1 }
+        { begun = $1; name = substr($0, length($1) + 2) }
+        END { printf "%6d  in all\n", begun - first }'
+}

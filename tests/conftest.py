@@ -10,6 +10,7 @@ import pytest
 import sentry_sdk
 from sentry_sdk.scope import Scope
 
+import support
 from collector import Collector
 from inspectors import Poster
 from sentry_segment import SegmentIntegration
@@ -18,6 +19,15 @@ from support import WRITE_KEY, Init
 
 # A shell has what it starts in the background ignore Ctrl-C. Processes of the tests must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "try at length what is tried a tenth as often without it"
+    parser.addoption("--all", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    support.is_in_full = config.getoption("--all")
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,9 @@ PREAMBLE = """
     def init(segment=None, **options):
         given = {{"write_key": "{key}", "host": HOST, "spool": SPOOL or None}}
         integration = SegmentIntegration(**{{**given, **(segment or {{}})}})
-        sentry_sdk.init(**{{"dsn": DSN, "integrations": [integration], **options}})
+        # The others found by themselves take a process longer than all the rest.
+        alone = {{"auto_enabling_integrations": False, "integrations": [integration]}}
+        sentry_sdk.init(**{{"dsn": DSN, **alone, **options}})
         sentry_sdk.set_user({{"id": "u1"}})
         return integration
 

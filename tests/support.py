@@ -12,7 +12,15 @@ from sentry_segment.message import parts, track_message
 
 WRITE_KEY = "wk_0123456789_abcdef"
 
+is_in_full = False
+"""Whether pytest was given `--all`. Set before the test files are imported."""
+
 Init = Callable[..., SegmentIntegration]
+
+
+def many(times: int) -> int:
+    """How often to try what is tried many times: a tenth of it without `--all`."""
+    return times if is_in_full else max(1, times // 10)
 
 
 class _Nameless(type):

@@ -60,7 +60,8 @@ def test_no_page_has_a_place_left_to_be_filled_in(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_file_of_the_project_that_is_named_is_there(page: Path) -> None:
-    named = re.findall(r"`(?:scripts/test )?((?:tests|scripts|docs)/[\w./-]+)`", page.read_text())
+    file = r"`(?:scripts/test (?:--all )?)?((?:tests|scripts|docs)/[\w./-]+)`"
+    named = re.findall(file, page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 

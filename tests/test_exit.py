@@ -276,8 +276,12 @@ def work(name):
     sentry_sdk.capture_event({"exception": {"values": [{"type": name}]}})
 
 def init():
-    segment = SegmentIntegration("wk_0123456789", host=HOST)
-    sentry_sdk.init(dsn=DSN, integrations=[segment], shutdown_timeout=float(TIMEOUT))
+    sentry_sdk.init(
+        dsn=DSN,
+        integrations=[SegmentIntegration("wk_0123456789", host=HOST)],
+        auto_enabling_integrations=False,  # which would take longer than all the rest
+        shutdown_timeout=float(TIMEOUT),
+    )
 
 if __name__ == "__main__":
     init()

@@ -21,7 +21,8 @@ IMPORTS = """
 
     def init(**options):
         integration = SegmentIntegration("{key}", host=sys.argv[2], spool=sys.argv[3] or None)
-        sentry_sdk.init(dsn=sys.argv[1], integrations=[integration], **options)
+        alone = {{"auto_enabling_integrations": False, "integrations": [integration]}}
+        sentry_sdk.init(**{{"dsn": sys.argv[1], **alone, **options}})
         # In the global scope, which native threads have too.
         sentry_sdk.Scope.get_global_scope().set_user({{"id": "u1"}})
         return integration

@@ -23,7 +23,7 @@ from sentry_sdk.transport import Transport
 import sentry_segment
 from collector import Collector, Reply
 from sentry_segment import TrackMessage
-from support import WRITE_KEY, Init, capture
+from support import WRITE_KEY, Init, capture, many
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -275,7 +275,7 @@ MANY_CLIENTS = """
         assert "sentry-segment" not in after[1], after
 """
 
-CLIENTS = 1_000
+CLIENTS = many(1_000)
 
 ROUNDS = {
     "closed": """
@@ -296,7 +296,7 @@ ROUNDS = {
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc")
 @pytest.mark.parametrize("script", ROUNDS.values(), ids=ROUNDS)
-def test_1000_clients_leave_no_thread_and_no_connection(
+def test_many_clients_leave_no_thread_and_no_connection(
     script: str, collector: Collector, tmp_path: Path
 ) -> None:
     """Each delivers an error. TLS is set up with one certificate: with all it takes 20 ms each."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sentry_segment import __version__
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, encode
 from sentry_segment.message import draft, parts, track_message
-from support import message_for
+from support import many, message_for
 
 EVENT_ID = "0123456789abcdef0123456789abcdef"
 EVENT: dict[str, Any] = {
@@ -365,7 +365,7 @@ plain_events = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=many(500), deadline=None, database=None)
 @given(event=plain_events, name=plain)
 def test_a_message_that_has_waited_as_a_draft_is_the_same(event: dict[str, Any], name: str) -> None:
     found = parts(event, name)
@@ -452,7 +452,7 @@ junk_events = record(
 junk_exceptions = st.lists(st.one_of(junk, record("type", "value")), min_size=1, max_size=2)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=many(300), deadline=None, database=None)
 @given(event=junk_events, values=junk_exceptions, user=record("ip_address"), user_id=junk)
 def test_any_event_gives_a_valid_message_or_none(
     event: dict[str, Any], values: list[Any], user: Any, user_id: Any

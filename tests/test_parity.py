@@ -22,7 +22,7 @@ import plugin
 from apps import SHOPS
 from collector import Collector
 from events import corners, events
-from support import Init
+from support import Init, many
 
 FLUSH_TIMEOUT = 10.0
 
@@ -73,7 +73,7 @@ def test_generated_events(collector: Collector, init: Init) -> None:
 
     # late: fields that are put in by before_send, and so pass by the SDK's own preparations. It
     # has to be that way for exceptions that the SDK itself would choke on.
-    @settings(max_examples=500, deadline=None, database=None)
+    @settings(max_examples=many(500), deadline=None, database=None)
     @given(event=events, late=st.sets(st.sampled_from(["user", "request", "tags"])))
     def run(event: Any, late: set[str]) -> None:
         before = len(collector.envelopes), len(collector.messages)
@@ -89,7 +89,8 @@ def test_generated_events(collector: Collector, init: Init) -> None:
     for corner in corners():
         run = example(event=corner, late=set())(run)
     run()
-    assert 100 < len(collector.messages) < len(collector.events) - 30
+    # There were enough of both kinds.
+    assert 0.2 < len(collector.messages) / len(collector.events) < 0.95
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from sentry_segment.clock import SystemClock
 from sentry_segment.log import ProblemLog
 from sentry_segment.network import NetworkOptions
 from sentry_segment.worker import Worker
-from support import WRITE_KEY, Init, capture
+from support import WRITE_KEY, Init, capture, many
 
 
 def test_100_threads_while_segment_fails_and_recovers(collector: Collector, init: Init) -> None:
@@ -316,7 +316,7 @@ def test_a_pickled_client_works_as_the_first_does(collector: Collector, init: In
     client.close()
 
 
-FORKS = 60
+FORKS = many(60)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")

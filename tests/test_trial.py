@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
 import trial
+from support import many
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(signal, "SIGKILL"), reason="this system has no such signal"
+)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no such signal")
 def test_nothing_that_was_spooled_is_lost_in_a_trial_by_fire() -> None:
-    report = trial.run(seconds=8.0, workers=3, seed=20)
+    report = trial.run(seconds=many(10), workers=3, seed=20, least_kills=6)
     print(report)
     assert (report.lost, report.left_in_spool, report.integrity) == (0, 0, "ok")
-    # It was one: processes were killed, and it was not for a lack of events that none is missing.
-    assert report.kills > 3
+    # It was not for a lack of events that none is missing.
     assert report.spooled > 50
     assert report.delivered >= report.spooled
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="this system has no /proc")
+def test_a_trial_that_fails_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def fail(folder: str, kind: str) -> int:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+        started.extend(map(int, children.split()))
+        raise RuntimeError("the trial failed")
+
+    monkeypatch.setattr(trial, "noted", fail)
+    with pytest.raises(RuntimeError, match="the trial failed"):
+        trial.run(seconds=0.0, workers=3, seed=20)
+    assert len(started) >= 3
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]

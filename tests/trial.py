@@ -23,8 +23,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from sentry_segment.spool_types import SpoolError
 
 WRITE_KEY = "wk_0123456789_trial"
 LEASE = 2.0  # seconds: so that even a short trial sees leases lapse
+PATIENCE = 120.0  # seconds for what takes some, on a machine that is not busy
 LINE = 33  # bytes of an event id and a newline, in the workers' notes
 
 
@@ -70,12 +71,15 @@ class MoodyCollector(Collector):
         self._released = threading.Event()
         self._moody = threading.Thread(target=self._change_moods, name="moods")
 
-    def begin_moods(self) -> None:
+    @contextmanager
+    def moody(self) -> Iterator[None]:
+        """Have its mood change, until the end of the block."""
         self._moody.start()
-
-    def end_moods(self) -> None:
-        self._over.set()
-        self._moody.join()
+        try:
+            yield
+        finally:
+            self._over.set()
+            self._moody.join()
 
     def _change_moods(self) -> None:
         moods, weights = zip(*self.MOODS, strict=True)
@@ -231,66 +235,105 @@ class Worker:
         return self.captured.exists() and self.captured.stat().st_size > 0
 
     def end(self) -> None:
-        self.process.communicate(timeout=60.0)  # which closes its standard input
+        self.process.communicate(timeout=PATIENCE)  # which closes its standard input
+
+
+class Workers:
+    """The processes of a trial. None of them outlives it."""
+
+    def __init__(self, host: str, folder: str, spool: str, choice: random.Random) -> None:
+        self._host = host
+        self._folder = folder
+        self._spool = spool
+        self._choice = choice
+        self._started: list[Worker] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._started:
+            worker.process.kill()  # which does nothing to one that has ended
+            worker.end()
+
+    def start(self) -> Worker:
+        """Start one that captures errors."""
+        return self._start(str(Path(self._folder, f"{len(self._started)}")))
+
+    def start_the_last(self) -> Worker:
+        """Start one that only sends what is left."""
+        return self._start("")
+
+    def _start(self, notes: str) -> Worker:
+        arguments = [self._host, self._spool, notes, str(self._choice.randrange(1 << 30))]
+        path = os.pathsep.join(each for each in sys.path if each)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trial", "--work", *arguments],
+            stdin=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        worker = Worker(process, Path(f"{notes}.captured"))
+        self._started.append(worker)
+        return worker
 
 
 def run(
-    seconds: float, workers: int, seed: int, progress: Callable[[str], object] = lambda _: None
+    seconds: float,
+    workers: int,
+    seed: int,
+    least_kills: int = 1,
+    progress: Callable[[str], object] = lambda _: None,
 ) -> Report:
-    """Hold a trial of so many seconds. What it leaves on disk is removed."""
+    """Hold a trial. What it leaves on disk is removed.
+
+    It takes so many seconds, and longer where by then too few workers were killed, or nothing was
+    spooled, because the machine is slow.
+    """
     report = Report(seed)
     choice = random.Random(seed)
     collector = MoodyCollector(seed)
-    with tempfile.TemporaryDirectory() as folder, collector:
+    begun = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        collector,
+        Workers(collector.url, folder, str(Path(folder, "spool.db")), choice) as started,
+    ):
         spool = str(Path(folder, "spool.db"))
-        begun = time.monotonic()
-
-        def start(notes: str) -> Worker:
-            arguments = ["--work", collector.url, spool, notes, str(choice.randrange(1 << 30))]
-            path = os.pathsep.join(each for each in sys.path if each)
-            process = subprocess.Popen(
-                [sys.executable, "-m", "trial", *arguments],
-                stdin=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-            return Worker(process, Path(f"{notes}.captured"))
-
-        def start_next() -> Worker:
-            return start(str(Path(folder, f"{report.kills + report.ends + len(running)}")))
-
-        running: list[Worker] = []
-        while len(running) < workers:
-            running.append(start_next())
-        collector.begin_moods()
+        running = [started.start() for _ in range(workers)]
         said = 0.0
-        while (elapsed := time.monotonic() - begun) < seconds:
-            time.sleep(choice.expovariate(2.0))
-            victim = choice.choice(running)
-            if victim.has_begun:
-                running.remove(victim)
-                if choice.random() < 0.8:
-                    victim.process.kill()
-                    report.kills += 1
-                else:
-                    victim.process.terminate()
-                    report.ends += 1
-                victim.end()
-                running.append(start_next())
-            if elapsed >= said + 1.0:
-                said = elapsed
-                progress(
-                    f"{elapsed:5.0f} s   captured {noted(folder, 'captured'):,}   "
-                    f"spooled {noted(folder, 'spooled'):,}   arrived {len(collector.arrived):,}   "
-                    f"killed {report.kills}   the server: {collector.mood}"
-                )
-        for worker in running:
-            worker.process.kill()
-            report.kills += 1
-            worker.end()
-        collector.end_moods()
+        with collector.moody():
+            while (elapsed := time.monotonic() - begun) < seconds or (
+                report.kills < least_kills or not noted(folder, "spooled")
+            ):
+                if elapsed > seconds + PATIENCE:
+                    raise TimeoutError(f"{report.kills} workers killed, {elapsed:.0f} s gone")
+                time.sleep(choice.expovariate(2.0))
+                victim = choice.choice(running)
+                if victim.has_begun:
+                    running.remove(victim)
+                    if choice.random() < 0.8:
+                        victim.process.kill()
+                        report.kills += 1
+                    else:
+                        victim.process.terminate()
+                        report.ends += 1
+                    victim.end()
+                    running.append(started.start())
+                if elapsed >= said + 1.0:
+                    said = elapsed
+                    progress(
+                        f"{elapsed:5.0f} s   captured {noted(folder, 'captured'):,}   "
+                        f"spooled {noted(folder, 'spooled'):,}   "
+                        f"arrived {len(collector.arrived):,}   "
+                        f"killed {report.kills}   the server: {collector.mood}"
+                    )
+            for worker in running:
+                worker.process.kill()
+                report.kills += 1
+                worker.end()
         progress("the last process: sends what is left")
-        last = start("")
-        deadline = time.monotonic() + 60.0
+        last = started.start_the_last()
+        deadline = time.monotonic() + PATIENCE
         while messages_in(spool) and time.monotonic() < deadline:
             time.sleep(0.1)
         last.end()
@@ -340,7 +383,7 @@ def main() -> int:
     given = parser.parse_args()
     seed = random.randrange(1 << 30) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
-    report = run(given.seconds, given.workers, seed, lambda line: print(line, flush=True))
+    report = run(given.seconds, given.workers, seed, progress=lambda line: print(line, flush=True))
     print(f"\n{report}")
     return 0 if report.is_good else 1
 
