@@ -385,13 +385,15 @@ class Worker:
         """Have the last messages written to the spool, and leave it to the next process."""
         if not self._backlog.is_spooling:
             return
-        while len(self._queue) and not self._backlog.is_hopeless and self._clock.now() < deadline:
+        while len(self._queue) and not self._backlog.is_hopeless:
             # Where there is a thread, it has the lock, and writes by itself.
             if self._running.acquire(timeout=0.01):
                 try:
                     self._tend()
                 finally:
                     self._running.release()
+                break
+            if self._clock.now() >= deadline:
                 break
         self._backlog.leave()
 
