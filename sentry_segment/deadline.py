@@ -65,7 +65,8 @@ class Deadline:
         self._at = float("-inf")
         self.close()
 
-    def _remaining(self, timeout: float | None) -> float:
+    def remaining(self, timeout: float | None = None) -> float:
+        """The seconds that are left, or `timeout` where that is less. Raises where none are."""
         remaining = self._at - monotonic()
         if remaining <= 0:
             raise httpx.ReadTimeout("no complete answer within the timeout")
@@ -77,10 +78,10 @@ class Deadline:
         connection, connected = _socket(stream), self._connected
         read, write, start_tls = stream.read, stream.write, stream.start_tls
 
-        def remaining(timeout: float | None) -> float:
+        def remaining(timeout: float | None = None) -> float:
             if not is_own(connection, connected):
                 raise httpx.NetworkError("the connection's descriptor was closed by another")
-            return self._remaining(timeout)
+            return self.remaining(timeout)
 
         def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
             data: bytes = read(max_bytes, remaining(timeout))
@@ -107,7 +108,7 @@ class Deadline:
             receive = outer.recv
 
             def receive_in_time(size: int) -> bytes:
-                outer.settimeout(remaining(None))
+                outer.settimeout(remaining())
                 return receive(size)
 
             outer.recv = receive_in_time  # type: ignore[assignment]

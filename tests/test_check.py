@@ -20,7 +20,16 @@ import sentry_sdk
 import trustme
 
 from collector import Collector, Reply, Takeover
-from faults import OK, before_reading, dripping, fault, pouring, reset, silent
+from faults import (
+    OK,
+    before_reading,
+    dripping,
+    fault,
+    knows_batch_alone,
+    pouring,
+    reset,
+    silent,
+)
 from pages import BLOCKS, rows
 from proxy import Proxy, TlsCollector, server_context
 from sentry_segment import SegmentIntegration, __version__
@@ -57,7 +66,7 @@ class Checked(NamedTuple):
         assert self.status == 1, self.out
         [line] = [line for line in self.out.splitlines() if " FAILED:" in line]
         assert line.startswith(self.steps[-1])
-        assert len(set(self.steps)) == len(self.steps)
+        assert len(set(self.steps)) == len(self.steps) or "is not known there" in self.out
         return self.steps[-1]
 
 
@@ -664,7 +673,8 @@ def test_the_test_message_is_in_the_docs(collector: Collector, check: Check) -> 
         (400, "Bad Request", "the answer may say why", "given up"),
         (401, "Unauthorized", "in the EU https://events.eu1.segmentapis.com", "given up"),
         (403, "Forbidden", "The write key was refused", "given up"),
-        (404, "Not Found", "no /v1/track on it", "given up"),
+        (404, "Not Found", "neither /v1/track nor /v1/batch on it", "given up"),
+        (405, "Method Not Allowed", "neither /v1/track nor /v1/batch on it", "given up"),
         (429, "Too Many Requests", "Try again later", "kept"),
         (460, "", "the answer may say why", "kept"),
         (503, "Service Unavailable", "the server has a problem", "kept"),
@@ -679,7 +689,21 @@ def test_an_answer_that_refuses(
     assert f'FAILED: HTTP {status} {text}: {{"message": "no"}}'.replace(" :", ":") in checked.text
     assert advice in checked.text
     assert f"Errors would be {consequence}" in checked.text
-    assert len(collector.calls) == 1
+    assert len(collector.calls) == (2 if status in (404, 405) else 1)
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_server_that_knows_the_path_for_batches_alone_is_told(
+    collector: Collector, check: Check, status: int
+) -> None:
+    collector.answer = knows_batch_alone(status)
+    checked = check(collector.url)
+    assert checked.status == 0
+    assert checked.steps[-4:] == ["request", "answer", "request", "answer"]
+    assert f"HTTP {status}: /v1/track is not known there" in checked.text
+    assert f"POST {collector.url}/v1/batch, " in checked.text
+    assert "The server knows /v1/batch, and not /v1/track." in checked.text
+    assert len(collector.messages) == 1
 
 
 def test_a_server_error_behind_a_proxy_may_be_the_proxys(

@@ -201,7 +201,7 @@ def test_stats_add_up_at_any_moment(collector: Collector, init: Init) -> None:
             if stats.mirrored != stats.queued + stats.delivered + stats.dropped["send_error"]:
                 wrong.append(stats)
 
-    collector.answer = lambda call: Reply(404) if len(collector.calls) % 5 == 0 else None
+    collector.answer = lambda call: Reply(422) if len(collector.calls) % 5 == 0 else None
     reader = threading.Thread(target=read)
     reader.start()
     for _ in range(2_000):
@@ -263,7 +263,7 @@ def test_a_flush_from_on_error_does_not_wait_for_itself(collector: Collector, in
 
     integration = init(segment={"on_error": on_error})
     go = threading.Event()
-    collector.answer = lambda call: None if collector.calls else Reply(404, delay=go)
+    collector.answer = lambda call: None if collector.calls else Reply(422, delay=go)
     capture()
     assert collector.wait_for(lambda: len(collector.calls) == 1)
     capture()

@@ -137,6 +137,8 @@ class _Check:
             self._report.failed("answer", what, advice.WEB_PAGE, seconds)
             return False
         self._report.done("answer", f"HTTP {answer.status}{excerpt}", seconds)
+        if answer.path == "/v1/batch":
+            self._report.remark(advice.BATCH_ALONE)
         if not answer.is_whole:
             self._report.remark(advice.NOT_WHOLE)
         elif not _is_json(answer.text):
