@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - else imported by the first connection: see _building
+import inspect
 import os
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import (  # type: ignore[attr-defined]
@@ -17,6 +19,8 @@ from urllib.request import (  # type: ignore[attr-defined]
 )
 
 import httpx
+
+from sentry_segment.silence import outside_any_request
 
 # Held while a client is built, and while the process forks: building imports modules and has
 # OpenSSL read certificates, and a child forked in the midst of it would inherit the locks of both,
@@ -73,6 +77,21 @@ class NetworkOptions:
         return _with_scheme(proxy) if proxy else None
 
 
+# Some observers put a class of their own in the place of httpx's (AWS X-Ray), others wrap its
+# `send` (ddtrace, New Relic, Elastic APM).
+_HttpxClient: Any = next(each for each in httpx.Client.__mro__ if each.__module__ == "httpx")
+_send = inspect.unwrap(_HttpxClient.send)
+
+
+class _Client(_HttpxClient):  # type: ignore[misc]
+    """httpx's client, below whatever observes it: our requests are not to be shown as the
+    application's, and no trace header is to go to Segment."""
+
+    def send(self, *args: Any, **kwargs: Any) -> Any:
+        # Elastic APM wraps the connections too, and looks for a transaction in the context.
+        return outside_any_request(partial(_send, self, *args, **kwargs))
+
+
 def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Client:
     """An `httpx.Client` with one connection. Slow (tens of milliseconds: TLS set-up).
 
@@ -80,7 +99,7 @@ def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Cl
     """
     with _building:
         context = _ssl_context(network)
-        return httpx.Client(
+        client: httpx.Client = _Client(
             verify=context,
             proxy=_proxy(network, host, context),
             trust_env=False,  # the proxy is chosen here, so that `proxy_headers` hold for it
@@ -91,6 +110,7 @@ def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Cl
                 max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
             ),
         )
+        return client
 
 
 def _set_location_aside(response: httpx.Response) -> None:

@@ -25,7 +25,7 @@ from sentry_sdk.transport import Transport
 from sentry_segment import relay
 from sentry_segment.encoding import EncodingError, MessageTooLongError, encode
 from sentry_segment.integration import SegmentIntegration
-from sentry_segment.log import logger
+from sentry_segment.log import warn
 from sentry_segment.message import Draft, TrackMessage, parts
 from sentry_segment.network import NetworkOptions
 from sentry_segment.transport import MirroringTransport
@@ -56,7 +56,7 @@ def capture_messages() -> Iterator[list[TrackMessage]]:
     finally:
         _close(messages)
     if not messages and Scope.get_client().get_integration(SegmentIntegration) is None:
-        logger.warning(
+        warn(
             "No messages for Segment: the active Sentry client has no SegmentIntegration. "
             "Have the test call sentry_sdk.init(integrations=[SegmentIntegration()]), "
             "or what calls that; it needs neither a DSN nor a write key"
@@ -129,7 +129,7 @@ def _put(worker: Worker, message: Draft | TrackMessage) -> None:
     except EncodingError as error:
         too_long = isinstance(error, MessageTooLongError)
         worker.drop("send_error" if too_long else "internal_sdk_error")
-        logger.warning("A message can't be sent and was not collected: %s", error)
+        warn(f"A message can't be sent and was not collected: {error}")
         return
     worker.count_collected()
     for messages in _lists.copy():
@@ -167,7 +167,7 @@ def _mirror(integration: SegmentIntegration, envelope: Envelope) -> None:
     event = envelope.get_event()
     reason = integration.guarded(_why_not, event)
     if reason:
-        logger.warning("An event was not mirrored to Segment: %s", reason)
+        warn(f"An event was not mirrored to Segment: {reason}")
 
 
 _usual_mirror = SegmentIntegration.mirror
@@ -178,7 +178,7 @@ def _drop(integration: SegmentIntegration, reason: Any, text: str, quiet: bool =
     if integration._worker is not None:
         integration._worker.drop(reason)
     if text:
-        logger.warning("%s", text)
+        warn(text)
 
 
 def _why_not(event: Any) -> str | None:

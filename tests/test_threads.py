@@ -18,7 +18,7 @@ import sentry_sdk
 
 import virtual
 from collector import Call, Collector, Reply
-from sentry_segment import SegmentIntegration, TrackMessage
+from sentry_segment import SegmentIntegration, TrackMessage, network
 from sentry_segment.clock import SystemClock
 from sentry_segment.log import ProblemLog
 from sentry_segment.network import NetworkOptions
@@ -372,7 +372,7 @@ def test_a_fork_waits_while_the_http_client_is_built(
     """Its child would inherit the locks of imports and of OpenSSL, held by nobody."""
     begun = threading.Event()
     is_built = False
-    build = httpx.Client
+    build = network._Client
 
     def build_slowly(**options: Any) -> httpx.Client:
         nonlocal is_built
@@ -383,7 +383,7 @@ def test_a_fork_waits_while_the_http_client_is_built(
         return client
 
     integration = init()
-    monkeypatch.setattr("httpx.Client", build_slowly)
+    monkeypatch.setattr(network, "_Client", build_slowly)
     capture()
     assert begun.wait(10.0)
     child = os.fork()
