@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,9 +35,10 @@ from benchmarks.subjects import (
     Subject,
     subject,
 )
-from benchmarks.timing import active, frozen, processor, timed
+from benchmarks.timing import active, discard, frozen, timed, wrapper
 
-NO_OP, PROCESSOR = "a transport that does nothing", "event processor"
+NO_OP = "a transport that does nothing"
+UNWRAPPED, WRAPPED = "a capture_event that does nothing", "the same, wrapped"
 _STORM = 20  # different errors in a storm
 WITHOUT, WITH = "capture_exception without the mirror", "capture_exception with the mirror"
 UNFIT = ("error without a user", "transaction", "session")
@@ -56,14 +56,13 @@ class Kind:
 
     make: Callable[[int], Call]
     """Makes the one with this number; not timed."""
-    within: Callable[[], AbstractContextManager[None]] = nullcontext
     flush: Callable[[], None] = _nothing
     """Makes the client idle again."""
 
     def timed(self, calls: int) -> float:
         """Seconds for each of so many calls."""
         made = [self.make(number) for number in range(_STORM)]
-        with self.within(), frozen():
+        with frozen():
             return timed(made * (calls // _STORM))
 
 
@@ -114,17 +113,21 @@ def _later(times: Times) -> Times:
 
 def _direct_kinds(mirror: Mirror) -> dict[str, Kind]:
     nothing = Discarding()
-    passing = processor()
+
+    def captures(capture_event: Callable[..., Any]) -> Kind:
+        def call(number: int) -> Call:  # as the SDK's scopes do
+            event = sample(number).event
+            return partial(capture_event, mirror.client, event=event, hint={}, scope=None)
+
+        return Kind(call)
 
     def envelopes(make: Callable[[int], Envelope], to: Callable[[Any], object]) -> Kind:
         return Kind(lambda number: partial(to, make(number)))
 
     return {
         NO_OP: envelopes(lambda n: sample(n).envelope, nothing.capture_envelope),
-        PROCESSOR: Kind(
-            lambda number: partial(passing, sample(number).event, {}),
-            partial(active, mirror.client),
-        ),
+        UNWRAPPED: captures(discard),
+        WRAPPED: captures(wrapper()),
         UNFIT[0]: envelopes(lambda n: enveloped(anonymous(n)), mirror.capture),
         UNFIT[1]: envelopes(lambda n: enveloped(transaction(n)), mirror.capture),
         UNFIT[2]: envelopes(_session, mirror.capture),
@@ -143,12 +146,12 @@ def _alone(kind: Kind, calls: int) -> float:
 
 def _captures(mirror: Mirror, plain: Nothing, pairs: int) -> list[tuple[str, float]]:
     """Whole captures, which last so long that they take turns one by one."""
-    took, added = {WITHOUT: 0.0, WITH: 0.0}, processor()
+    took = {WITHOUT: 0.0, WITH: 0.0}
     for number in range(pairs):
         order = (WITHOUT, WITH) if number % 2 else (WITH, WITHOUT)
         for name in order:
-            client, without = (mirror.client, None) if name == WITH else (plain.client, added)
-            with active(client, without):
+            client = mirror.client if name == WITH else plain.client
+            with active(client, attaching=name == WITH):
                 took[name] += timed([app.fail_and_capture]) / pairs
             mirror.flush()
     return list(took.items())
@@ -169,17 +172,20 @@ def run(effort: Effort) -> Figure:
     effort.say(f"{rounds} rounds of twice {calls} calls of each, in one process")
     storm, alone, captures = Child(measure, rounds=rounds, calls=calls).result()
 
-    def plus_processor(times: Times, name: str) -> list[float]:
-        """A client of the SDK: its event processor, and what it adds to a bare transport."""
-        costs = zip(times[name], times[NO_OP], storm[PROCESSOR], strict=True)
-        return [cost - nothing + processor for cost, nothing, processor in costs]
+    pairs = zip(storm[WRAPPED], storm[UNWRAPPED], strict=True)
+    attaching = [wrapped - unwrapped for wrapped, unwrapped in pairs]
+
+    def with_wrapper(times: Times, name: str) -> list[float]:
+        """A client of the SDK: what is added to its `capture_event`, and to a bare transport."""
+        costs = zip(times[name], times[NO_OP], attaching, strict=True)
+        return [cost - nothing + wrapper for cost, nothing, wrapper in costs]
 
     def costs_of(times: Times) -> Times:
-        mirrors = {name: plus_processor(times, name) for name in (MIRROR, SPOOLED)}
+        mirrors = {name: with_wrapper(times, name) for name in (MIRROR, SPOOLED)}
         return {**mirrors, **{name: times[name] for name in PEERS}}
 
-    unfit = {name: plus_processor(storm, name) for name in UNFIT[:2]}
-    # A session goes through no event processor.
+    unfit = {name: with_wrapper(storm, name) for name in UNFIT[:2]}
+    # A session does not go through `capture_event`.
     unfit[UNFIT[2]] = [a - b for a, b in zip(storm[UNFIT[2]], storm[NO_OP], strict=True)]
     costs, single = costs_of(storm), costs_of(alone)
     peer = best(costs, PEERS)
@@ -199,8 +205,8 @@ def run(effort: Effort) -> Figure:
             for name in costs
         ],
         "One that comes alone finds the caches cold, and has to wake the background thread. Of the "
-        f"mirror's time in a storm, {Spread.of(storm[PROCESSOR]).text(1e6)} is the event "
-        "processor.",
+        f"mirror's time in a storm, {Spread.of(attaching).text(1e6)} is the wrapper of "
+        "capture_event.",
     )
     others = Table(
         "Calling thread, microseconds for what is not mirrored",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sentry_sdk
-from sentry_sdk.scope import global_event_processors
 
 from benchmarks.subjects import Call
 
@@ -31,21 +31,27 @@ def frozen() -> Iterator[None]:
     gc.unfreeze()
 
 
-def processor() -> Callable[[Any, Any], Any]:
-    """The event processor that the integration adds, which is called with each event."""
-    (found,) = (p for p in global_event_processors if p.__module__ == "sentry_segment.integration")
-    return found
-
-
 @contextmanager
-def active(client: Any, without: Callable[[Any, Any], Any] | None = None) -> Iterator[None]:
-    """Sentry's global client, and one event processor left out."""
+def active(client: Any, attaching: bool = True) -> Iterator[None]:
+    """Sentry's global client, and whether events come to it by way of the integration's wrapper."""
     sentry_sdk.get_global_scope().set_client(client)
-    if without is None:
+    wrapper = sentry_sdk.Client.capture_event
+    if attaching:
         yield
         return
-    global_event_processors.remove(without)
+    sentry_sdk.Client.capture_event = inspect.unwrap(wrapper)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        global_event_processors.append(without)
+        sentry_sdk.Client.capture_event = wrapper  # type: ignore[method-assign]
+
+
+def discard(client: Any, event: Any, hint: Any = None, scope: Any = None) -> None:
+    """In the place of the method that the integration puts its wrapper around."""
+
+
+def wrapper() -> Callable[..., Any]:
+    """That wrapper, which is called with each event, around `discard`."""
+    from sentry_segment.integration import attaching
+
+    return attaching(discard)

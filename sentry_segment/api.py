@@ -15,6 +15,7 @@ import httpx
 from sentry_segment._version import __version__
 from sentry_segment.deadline import Deadline
 from sentry_segment.encoding import batch_body, track_body
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.log import describe, printable
 from sentry_segment.network import NetworkOptions, build_client
 from sentry_segment.options import Options
@@ -22,6 +23,15 @@ from sentry_segment.verdict import Outcome, Verdict, judge
 
 _EXCERPT = 200  # characters of an answer's body that an error shows
 _MAX_ANSWER = 65_536  # bytes read of an answer, to be able to use the connection again
+
+# What may go wrong once there is a connection: a server may fail so at one message again and again.
+_AFTER_SENDING = (
+    httpx.ReadError,
+    httpx.ReadTimeout,
+    httpx.RemoteProtocolError,
+    httpx.WriteError,
+    httpx.WriteTimeout,
+)
 
 Trace = Callable[[str, dict[str, Any]], None]
 
@@ -41,7 +51,14 @@ class Answer:
 
 
 class SegmentApi:
-    """Segment's tracking API for one write key, over one connection. Not thread-safe."""
+    """Segment's tracking API for one write key, over one connection. Not thread-safe.
+
+    After an exchange that did not end in a whole answer, the next begins with a new client. Else
+    httpcore may keep the broken connection as one in use, and with room for one alone no request
+    would ever get another (https://github.com/encode/httpcore/issues/1023). Files of certificates
+    are read anew with it, some 20 milliseconds: they may have been replaced, which is then what
+    failed.
+    """
 
     def __init__(self, options: Options, network: NetworkOptions) -> None:
         self._options = options
@@ -60,19 +77,28 @@ class SegmentApi:
         """
         try:
             answer = self.exchange(messages, retry_count, min(time_limit, self._options.timeout))
-            verdict = judge(answer.status, answer.headers.get("Retry-After"), time.time())
+            retry_after, date = (answer.headers.get(name) for name in ("Retry-After", "Date"))
+            verdict = judge(answer.status, retry_after, time.time(), date)
             if verdict.error and answer.text:
                 error = self.masked(f"{verdict.error}: {answer.text}")
                 verdict = replace(verdict, error=error[:_EXCERPT])
             return verdict
-        except Exception as error:  # noqa: BLE001 - whatever it is, the messages are kept
-            return Verdict(Outcome.RETRY, self.masked(describe(error))[:_EXCERPT])
+        except Exception as error:
+            if from_signal_handler(error):
+                raise  # in a thread of the application's, where none can be had for this
+            # Whatever it is, the messages are kept.
+            text = self.masked(describe(error))[:_EXCERPT]
+            return Verdict(Outcome.RETRY, text, is_suspicious=isinstance(error, _AFTER_SENDING))
 
     def close(self) -> None:
-        """Close the connection. The next exchange opens another."""
+        """Close the connection. The next exchange opens another. Never raises, never waits."""
         client, self._client = self._client, None
         if client is not None:
-            client.close()
+            try:
+                client.close()
+            except Exception:  # noqa: BLE001, S110 - a pool that is broken
+                pass
+        self._deadline.close()
 
     def forget_connection(self) -> None:
         """Leave the connection to the parent process, in a child just forked."""
@@ -113,22 +139,29 @@ class SegmentApi:
             body = gzip.compress(body, compresslevel=6)
             headers["Content-Encoding"] = "gzip"
 
+        if self._deadline.has_lost_connection:
+            self.close()
         client = self.prepare()
         trace: Trace = self._deadline.trace
         if watch is not None:
             trace = _both(trace, watch)
         self._deadline.set(seconds)
-        with client.stream(
-            "POST",
-            self._options.host + path,
-            content=body,
-            headers=headers,
-            timeout=seconds,
-            extensions={"trace": trace},
-        ) as response:
-            text, is_whole = _read(response)
-            location = response.extensions["location"]
-            return Answer(response.status_code, response.headers, location, text, is_whole)
+        is_whole = False
+        try:
+            with client.stream(
+                "POST",
+                self._options.host + path,
+                content=body,
+                headers=headers,
+                timeout=seconds,
+                extensions={"trace": trace},
+            ) as response:
+                text, is_whole = _read(response)
+                location = response.extensions["location"]
+                return Answer(response.status_code, response.headers, location, text, is_whole)
+        finally:
+            if not is_whole:
+                self.close()
 
     def masked(self, text: str) -> str:
         """A text without the write key, which a server or proxy may have echoed."""
@@ -170,6 +203,7 @@ def _read(response: httpx.Response) -> tuple[str, bool]:
                 break
         else:
             is_whole = True
-    except Exception:  # noqa: BLE001, S110
-        pass
+    except Exception as error:
+        if from_signal_handler(error):
+            raise
     return printable(body.decode("utf-8", "replace")), is_whole

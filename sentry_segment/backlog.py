@@ -71,12 +71,16 @@ class Backlog:
         self._settled = 0
         self._overtaking = 0  # messages settled before older ones that are in the spool
         self._recovered = 0
+        # Own messages that are handed out, and those settled while older ones were.
+        self._on_the_way = 0
+        self._ahead = 0
         # Numbers of messages by writer: those in the spool that this process has to send, its own
         # and others'; of these, those that are handed out; and those that were handed out when
         # the writer was lost.
         self._held: dict[int, int] = {}
         self._handed_out: Counter[int] = Counter()
         self._adrift: Counter[int] = Counter()
+        self._out: dict[int, int] = {}  # ids of the rows that are handed out, with their writers
         self._adrift_own: set[int] = set()  # which of the latter were this process's own
         self._own: int | None = None  # the writer that the own messages are added under
         self._lost_at = -math.inf
@@ -120,10 +124,12 @@ class Backlog:
     def settled(self) -> int:
         """How many of those, from the first on, are settled; or fewer, for a while.
 
-        Messages in memory may overtake those in the spool, while that can't be used or is full:
-        they do not count before these are settled as well.
+        Messages in memory may overtake those in the spool, while that can't be used or is full, and
+        any message may overtake one that Segment fails at: they do not count before these are
+        settled as well.
         """
-        return self._settled - (self._overtaking if self._holds_own() else 0)
+        ahead = self._ahead if self._on_the_way else 0
+        return self._settled - max(ahead, self._overtaking if self._holds_own() else 0)
 
     @property
     def recovered(self) -> int:
@@ -160,33 +166,45 @@ class Backlog:
         except SpoolError as error:
             self._failed(error)
 
-    def take_batch(self) -> list[Encoded]:
-        """The oldest messages that fit into one request; or one that has no JSON form."""
+    def take_batch(self, besides: Sequence[Encoded] = ()) -> list[Encoded]:
+        """The oldest messages that fit into one request, `besides` others; or one that has no JSON
+        form."""
         if self._encoded and self._encoded[0].error is not None:
-            return [self._encoded.popleft()]
+            return self._hand_out([self._encoded.popleft()])
         if self._readable() and self._spool is not None:
             try:
-                rows = self._spool.read(self._writers(), without=self._undeleted)
-                if rows:
-                    self._handed_out = Counter(row.writer for row in rows)
-                    return [Encoded(row.body, row=row) for row in rows]
+                taken = [*self._out, *self._undeleted]
+                rows = self._spool.read(self._writers(), taken, [each.body for each in besides])
+                if rows or besides:
+                    return self._hand_out([Encoded(row.body, row=row) for row in rows])
                 with self._counters.lock:
                     self._lose(list(self._held))  # somebody has removed them
             except SpoolError as error:
                 self._failed(error)
         if self._spool_works():
             return []  # what waits in memory is to be spooled first
-        return self._take_from_memory()
+        return self._hand_out(self._take_from_memory(besides))
 
-    def take_back(self, batch: list[Encoded]) -> bool:
-        """Have messages spooled, as soon as that is possible, that were handed out from memory.
+    def _hand_out(self, messages: list[Encoded]) -> list[Encoded]:
+        for each in messages:
+            row = each.row
+            if row is not None:
+                self._out[row.id] = row.writer
+                self._handed_out[row.writer] += 1
+            self._on_the_way += row is None or row.writer == self._own
+        return messages
 
-        False where they are to be kept by whoever has them.
+    def take_back(self, messages: list[Encoded]) -> list[Encoded]:
+        """Have messages spooled that were handed out from memory, if that is possible now.
+
+        Returns those that are to be kept by whoever has them.
         """
-        if self._spool is None or batch[0].row is not None:
-            return False
-        self._encoded.extendleft(reversed(batch))
-        return True
+        if not self._spool_works():
+            return messages
+        in_memory = [each for each in messages if each.row is None]
+        self._encoded.extendleft(reversed(in_memory))
+        self._on_the_way -= len(in_memory)
+        return [each for each in messages if each.row is not None]
 
     def remove(self, batch: Sequence[Encoded]) -> None:
         """Have the spool forget messages that were handed out. To be followed by `settle`."""
@@ -203,19 +221,24 @@ class Backlog:
     def settle(self, batch: Sequence[Encoded]) -> None:
         """Count messages as settled. To be called with the lock of the counters held."""
         writers = Counter(each.row.writer for each in batch if each.row is not None)
-        in_memory = len(batch) - writers.total()
+        own = in_memory = len(batch) - writers.total()
         self._queue.let_go(in_memory)
         self._settle_from_memory(in_memory)
+        for each in batch:
+            if each.row is not None:
+                self._out.pop(each.row.id, None)
         for writer, messages in writers.items():
-            if self._adrift[writer]:
-                self._adrift[writer] -= messages
-                is_own = writer in self._adrift_own
-            else:
-                self._held[writer] -= messages
-                self._handed_out[writer] -= messages
-                is_own = writer == self._own
+            adrift = min(messages, self._adrift[writer])
+            self._adrift[writer] -= adrift
+            is_own = writer in self._adrift_own if adrift else writer == self._own
+            if messages > adrift:
+                self._held[writer] -= messages - adrift
+                self._handed_out[writer] -= messages - adrift
             if is_own:
                 self._settled += messages
+                own += messages
+        self._on_the_way -= own
+        self._ahead = self._ahead + own if self._on_the_way else 0
         if not self._holds_own():
             self._overtaking = 0
 
@@ -269,7 +292,8 @@ class Backlog:
         return self._spool is not None and not self._is_left and self._now() >= self._spool_again_at
 
     def _readable(self) -> bool:
-        return self._spool_works() and any(self._held.values())
+        held = self._held.items()
+        return self._spool_works() and any(n > self._handed_out[writer] for writer, n in held)
 
     def _delete_settled(self, spool: Spool) -> None:
         if self._undeleted:
@@ -325,6 +349,8 @@ class Backlog:
         for writer in writers:
             on_their_way = self._handed_out.pop(writer, 0)
             self._adrift[writer] += on_their_way
+            # Where the writer can be claimed back, they are handed out once more.
+            self._out = {row: of for row, of in self._out.items() if of != writer}
             messages = self._held.pop(writer, 0) - on_their_way
             if writer != self._own:
                 self._recovered -= messages
@@ -380,14 +406,17 @@ class Backlog:
                 raise
         return True
 
-    def _take_from_memory(self) -> list[Encoded]:
+    def _take_from_memory(self, besides: Sequence[Encoded]) -> list[Encoded]:
         batch: list[Encoded] = []
-        size = 0
+        size = sum(len(each.body) for each in besides)
         while self._encoded or self._encode_next():
             first = self._encoded[0]
             size += len(first.body)
+            others = len(batch) + len(besides)
             # A message that has no JSON form is handed out alone.
-            if batch and (first.error is not None or not fits(len(batch) + 1, size)):
+            if batch and first.error is not None:
+                break
+            if others and first.error is None and not fits(others + 1, size):
                 break
             batch.append(self._encoded.popleft())
             if first.error is not None:

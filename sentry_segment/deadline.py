@@ -3,10 +3,14 @@ so a server that sends a byte now and then would hold the thread for ever."""
 
 from __future__ import annotations
 
-import time
+import socket
+import ssl
 from typing import Any
 
 import httpx
+
+from sentry_segment.clock import monotonic
+from sentry_segment.descriptor import Identity, close, identity, is_own
 
 # Bytes written under one limit: within a write httpcore's own begins anew whenever the server has
 # taken something. As long as a TLS record, so that none is split for it.
@@ -18,22 +22,38 @@ class Deadline:
 
     `trace` is to be given as httpx's request extension of that name
     (https://www.python-httpx.org/advanced/extensions/#trace): it learns of each new connection
-    and has its network stream obey the deadline from then on.
+    and has its network stream obey the deadline from then on. The stream also keeps its hands off
+    a descriptor that is no longer its own.
     """
 
     def __init__(self) -> None:
         self._at = 0.0
         self._stream: Any = None
+        self._connected: Identity | None = None
 
     def set(self, seconds: float) -> None:
         """Give the exchange that begins now so many seconds."""
-        self._at = time.monotonic() + seconds
+        self._at = monotonic() + seconds
 
     def trace(self, name: str, info: dict[str, Any]) -> None:
         if name.endswith(".connect_tcp.complete"):
-            self._watch(info["return_value"])
-        elif name.endswith(".setup_socks5_connection.failed"):
-            self._stream.close()  # httpcore leaves it open
+            stream = info["return_value"]
+            self._connected = identity(_socket(stream))
+            self._watch(stream)
+
+    @property
+    def has_lost_connection(self) -> bool:
+        """Whether the open connection's descriptor was closed, or taken over by something else."""
+        if self._stream is None:
+            return False
+        connection = _socket(self._stream)
+        return connection.fileno() != -1 and not is_own(connection, self._connected)
+
+    def close(self) -> None:
+        """Close the connection, where it is still open. httpcore does not after each failure."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            close(_socket(stream), self._connected)
 
     def disconnect(self) -> None:
         """Close this process's end of the connection, saying nothing on it.
@@ -43,11 +63,10 @@ class Deadline:
         not even where it was still connecting.
         """
         self._at = float("-inf")
-        if self._stream is not None:
-            self._stream.get_extra_info("socket").close()
+        self.close()
 
     def _remaining(self, timeout: float | None) -> float:
-        remaining = self._at - time.monotonic()
+        remaining = self._at - monotonic()
         if remaining <= 0:
             raise httpx.ReadTimeout("no complete answer within the timeout")
         return remaining if timeout is None else min(remaining, timeout)
@@ -55,26 +74,68 @@ class Deadline:
     def _watch(self, stream: Any) -> None:
         """Replace the stream's methods (httpcore's `NetworkStream`) by ones with the deadline."""
         self._stream = stream
+        connection, connected = _socket(stream), self._connected
         read, write, start_tls = stream.read, stream.write, stream.start_tls
 
+        def remaining(timeout: float | None) -> float:
+            if not is_own(connection, connected):
+                raise httpx.NetworkError("the connection's descriptor was closed by another")
+            return self._remaining(timeout)
+
         def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
-            data: bytes = read(max_bytes, self._remaining(timeout))
+            data: bytes = read(max_bytes, remaining(timeout))
             return data
 
         def write_in_time(buffer: bytes, timeout: float | None = None) -> None:
             for start in range(0, len(buffer), _PIECE):
-                write(buffer[start : start + _PIECE], self._remaining(timeout))
+                write(buffer[start : start + _PIECE], remaining(timeout))
 
         def start_tls_in_time(
             ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
         ) -> Any:
-            try:
-                remaining = self._remaining(timeout)
-            except httpx.ReadTimeout:
-                stream.close()  # httpcore leaves that to start_tls, which is not called
-                raise
-            tls_stream = start_tls(ssl_context, server_hostname, remaining)
+            if isinstance(connection, ssl.SSLSocket):
+                hold_to_time(connection)
+            else:
+                ssl_context = _Handshake(ssl_context, connected)
+            tls_stream = start_tls(ssl_context, server_hostname, remaining(timeout))
             self._watch(tls_stream)
             return tls_stream
 
+        def hold_to_time(outer: ssl.SSLSocket) -> None:
+            """For TLS within TLS, as to an HTTPS proxy: httpcore reads a record of the inner one
+            bit by bit, each under the whole time."""
+            receive = outer.recv
+
+            def receive_in_time(size: int) -> bytes:
+                outer.settimeout(remaining(None))
+                return receive(size)
+
+            outer.recv = receive_in_time  # type: ignore[assignment]
+
         stream.read, stream.write, stream.start_tls = read_in_time, write_in_time, start_tls_in_time
+        stream.close = lambda: close(connection, connected)
+
+
+class _Handshake:
+    """An `ssl.SSLContext` as httpcore uses it. Where the handshake fails, the `ssl` module closes
+    the descriptor, whosever it is by then."""
+
+    def __init__(self, context: ssl.SSLContext, connected: Identity | None) -> None:
+        self._context = context
+        self._connected = connected
+
+    def wrap_socket(self, connection: socket.socket, server_hostname: str | None) -> ssl.SSLSocket:
+        tls = self._context.wrap_socket(
+            connection, server_hostname=server_hostname, do_handshake_on_connect=False
+        )
+        try:
+            tls.do_handshake()
+        except BaseException:
+            close(tls, self._connected)
+            raise
+        return tls
+
+
+def _socket(stream: Any) -> socket.socket:
+    connection: socket.socket = stream.get_extra_info("socket")
+    return connection

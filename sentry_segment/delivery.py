@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from sentry_segment.backlog import Backlog, Encoded
+from sentry_segment.batches import Batch, Batches
 from sentry_segment.encoding import EncodingError, MessageTooLongError
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.log import ProblemLog, describe
 from sentry_segment.options import Options
 from sentry_segment.rate_limit import RateLimit
@@ -27,8 +29,8 @@ class Request:
 class Delivery:
     """Says which request is to be made, one at a time, and acts on its verdict.
 
-    Times are seconds of the monotonic clock `now`. Messages are settled in their order: no batch
-    is begun before the one under way is delivered or given up.
+    Times are seconds of the monotonic clock `now`. Messages are sent in their order, unless one of
+    them holds up the others (`Batches`).
     """
 
     def __init__(
@@ -45,88 +47,121 @@ class Delivery:
         self._counters = counters
         self._log = log
         self._rate_limit = RateLimit(*options.rate_limit)
-        self._batches: deque[list[Encoded]] = deque()  # the first is the one under way
-        self._failures = 0  # of the batch under way, in a row
+        self._batches = Batches(backlog)
+        self._under_way: Batch | None = None
         self._hold_until = 0.0
         self._hold_is_ordered = False  # by a Retry-After, rather than by our own backoff
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to send."""
-        return not self._batches and self._backlog.is_empty
+        return self._batches.is_empty
+
+    @property
+    def has_only_aside(self) -> bool:
+        """Whether there is nothing to send but what others would not have to wait for."""
+        return self._batches.has_only_aside
 
     @property
     def is_failing(self) -> bool:
         """Whether the latest request is to be made again."""
-        return self._failures > 0
+        return self._batches.failing > 0
 
     def ready_at(self) -> float:
         """The time from which the next request may be made."""
-        return max(self._hold_until, self._rate_limit.ready_at())
+        return max(self._hold_until, self._rate_limit.ready_at(), self._batches.due())
 
     def ordered_until(self) -> float:
         """The time until which Segment asked not to be called; 0 where it did not."""
         return self._hold_until if self._hold_is_ordered else 0.0
 
+    def nothing_before(self) -> float:
+        """The time before which nothing is sent, whoever hurries: once what waits aside was tried
+        for them, it waits again."""
+        due = self._batches.due()
+        return max(self.ordered_until(), due if due < math.inf else 0.0)
+
     def hurry(self, overrule: bool) -> None:
         """Try again at once; where Segment asked to wait, only to `overrule` it."""
+        self._batches.hurry()
         if overrule or not self._hold_is_ordered:
             self._hold_until = 0.0
             self._hold_is_ordered = False
 
     def pause(self) -> None:
         """Wait as after a failed request."""
-        self._failures += 1
-        self._hold_until = self._now() + backoff(self._failures, random.random)
-        self._hold_is_ordered = False
+        self._batches.interrupted()
+        self._hold()
 
     def next_request(self) -> Request | None:
         """The request to be made now; `None` where there is none. To be followed by `act_on`."""
-        while not self._batches:
-            batch = self._backlog.take_batch()
-            if not batch:
-                return None
-            if batch[0].error is None:
-                self._batches.append(batch)
-            else:
-                self._unsendable(batch, batch[0].error)
+        while (batch := self._batches.choose(self._now())) is not None:
+            error = batch.messages[0].error
+            if error is None:
+                break
+            self._unsendable(batch.messages, error)
+        else:
+            return None
+        self._under_way = batch
         self._rate_limit.note(self._now())
-        if self._failures:
+        if batch.tries:
             self._counters.retries += 1
-        return Request([each.body for each in self._batches[0]], self._failures)
+        return Request([each.body for each in batch.messages], batch.tries)
 
     def act_on(self, verdict: Verdict) -> None:
         """Do what follows from the answer to the latest request."""
+        batch = self._under_way
+        assert batch is not None  # since `next_request`
         if verdict.outcome is Outcome.RETRY:
-            self._retry(verdict)
+            self._retry(batch, verdict)
             return
-        self._failures = 0
-        batch = self._batches.popleft()
-        if verdict.outcome is Outcome.DELIVERED:
-            self._backlog.remove(batch)
-            with self._counters.lock:
-                self._counters.delivered += len(batch)
-                self._backlog.settle(batch)
-        elif verdict.outcome is Outcome.SPLIT and len(batch) > 1:
-            middle = len(batch) // 2
-            self._batches.extendleft((batch[middle:], batch[:middle]))
+        if verdict.outcome is Outcome.SPLIT and len(batch.messages) > 1:
+            offender = self._batches.split(batch)
         else:
-            self._refused(batch, verdict)
+            # In this order: should the first of the two fail, the messages are tried again.
+            if verdict.outcome is Outcome.DELIVERED:
+                self._delivered(batch.messages)
+            else:
+                self._refused(batch.messages, verdict)
+            offender = self._batches.taken(batch)
+        if offender is not None:
+            self._not_tried_again(offender)
 
-    def _retry(self, verdict: Verdict) -> None:
+    def _delivered(self, messages: list[Encoded]) -> None:
+        self._backlog.remove(messages)
+        with self._counters.lock:
+            self._counters.delivered += len(messages)
+            self._backlog.settle(messages)
+
+    def _retry(self, batch: Batch, verdict: Verdict) -> None:
         self._counters.last_error = verdict.error
-        self.pause()
+        if self._batches.failed(batch, verdict, self._now()):
+            self._hold()
         if verdict.retry_after is not None:
             self._hold_until = self._now() + verdict.retry_after
             self._hold_is_ordered = True
         self._log.warn(
             "retry",
-            f"Segment ({self._options.host}) could not take {len(self._batches[0])} message(s), "
+            f"Segment ({self._options.host}) could not take {len(batch.messages)} message(s), "
             f"{self._backlog.in_memory + self._backlog.in_spool} wait and will be tried again: "
             f"{verdict.error}",
         )
-        if len(self._batches) == 1 and self._backlog.take_back(self._batches[0]):
-            self._batches.clear()
+        self._batches.give_back()
+
+    def _hold(self) -> None:
+        self._hold_until = self._now() + backoff(self._batches.failing, random.random)
+        self._hold_is_ordered = False
+
+    def _not_tried_again(self, offender: Batch) -> None:
+        verdict = offender.verdict
+        assert verdict is not None  # it has failed
+        self._counters.last_error = verdict.error
+        self._log.warn(
+            "given up",
+            f"Segment ({self._options.host}) failed {offender.tries} times at one message, which "
+            f"was dropped, while it took others: {verdict.error}",
+        )
+        self._give_up(offender.messages, "send_error", DeliveryError(verdict.error, verdict.status))
 
     def _refused(self, batch: list[Encoded], verdict: Verdict) -> None:
         self._counters.last_error = verdict.error
@@ -164,5 +199,8 @@ class Delivery:
             return
         try:
             self._options.on_error(error, [each.message for each in batch])
-        except BaseException as raised:  # noqa: BLE001 - even sys.exit() must not end the thread
+        except BaseException as raised:
+            if from_signal_handler(raised):
+                raise  # in a thread of the application's, where none can be had for this
+            # Even sys.exit() must not end the thread.
             self._log.warn("on_error", f"on_error raised {describe(raised)}")

@@ -7,13 +7,15 @@ import copy
 import os
 import threading
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from sentry_sdk import Client
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
-from sentry_sdk.scope import Scope, add_global_event_processor
 
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import Parts, TrackMessage, characters, draft, parts, track_message
 from sentry_segment.network import NetworkOptions
@@ -21,7 +23,8 @@ from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack
 from sentry_segment.shutdown import mark_end
 from sentry_segment.stats import Stats
 from sentry_segment.transport import MirroringTransport
-from sentry_segment.worker import Worker, flush_at_exit
+from sentry_segment.worker import Worker
+from sentry_segment.workers import Workers, flush_at_exit
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -67,7 +70,7 @@ class SegmentIntegration(Integration):
 
     identifier = "segment"
 
-    _worker: Worker | None = None  # until the integration is attached to a client
+    _workers: Workers | None = None  # until the integration is attached to a client
 
     def __init__(
         self,
@@ -136,7 +139,8 @@ class SegmentIntegration(Integration):
     @property
     def stats(self) -> Stats:
         """A snapshot of what became of the messages in this process so far."""
-        return Stats() if self._worker is None else self._worker.stats()
+        worker = self._worker
+        return Stats() if worker is None else worker.stats()
 
     def flush(self, timeout: float = 2.0) -> bool:
         """Wait until what was mirrored so far is delivered, `timeout` seconds at the most.
@@ -162,12 +166,13 @@ class SegmentIntegration(Integration):
         # Exit handlers run last in, first out: this one after Sentry's own, which the SDK sets up
         # after the integrations that are given to it.
         atexit.register(flush_at_exit)
-        add_global_event_processor(_attach)
+        if not hasattr(Client.capture_event, "attaches"):
+            Client.capture_event = attaching(Client.capture_event)  # type: ignore[method-assign]
 
     def setup_once_with_options(self, options: dict[str, Any] | None = None) -> None:
         """Called by newer SDKs after `setup_once`, with the client's options."""
         if options and options.get("dsn") and self._options.write_key and self._options.spool:
-            self.guarded(self._worker_for(options).resume)
+            self.guarded(self._workers_for(options).here().resume)
 
     def attach(self, client: Any) -> None:
         """Watch a client's transport from now on, if there is anything to be mirrored."""
@@ -181,23 +186,26 @@ class SegmentIntegration(Integration):
             return
         # Should two threads come by here at once, each wraps the bare transport, and either of the
         # wrappers may stay.
-        mirroring = MirroringTransport(transport, self, self._worker_for(client.options))
+        mirroring = MirroringTransport(transport, self, self._workers_for(client.options))
         if client.transport is transport:  # and was not closed by another thread meanwhile
             client.transport = mirroring
         mark_end()
 
-    def _worker_for(self, sentry_options: dict[str, Any]) -> Worker:
-        worker = self._worker
-        if worker is None:
-            worker = Worker(
-                self._options,
-                NetworkOptions.from_sentry(sentry_options),
-                self._log,
-                exit_timeout=sentry_options["shutdown_timeout"],
-            )
-            # Atomic, unlike an assignment after the question: of two threads' workers one stays.
-            worker = self.__dict__.setdefault("_worker", worker)
-        return worker
+    @property
+    def _worker(self) -> Worker | None:
+        """That of this process."""
+        return None if self._workers is None else self._workers.here()
+
+    def _workers_for(self, sentry_options: dict[str, Any]) -> Workers:
+        workers = self._workers
+        if workers is None:
+            options, log = self._options, self._log
+            network = NetworkOptions.from_sentry(sentry_options)
+            exit_timeout = sentry_options["shutdown_timeout"]
+            workers = Workers(lambda users: Worker(options, network, log, exit_timeout, users))
+            # Atomic, unlike an assignment after the question: of what two threads make, one stays.
+            workers = self.__dict__.setdefault("_workers", workers)
+        return workers
 
     def mirror(self, envelope: Envelope) -> None:
         """Queue the message for an envelope's event, where there is one. Raises no `Exception`."""
@@ -211,13 +219,16 @@ class SegmentIntegration(Integration):
                 return
             event: Any = item.payload.json
             found = parts(event, self._options.event_name)
-            if found is None or self._worker is None:
+            if found is None or self._workers is None:
                 return
             if self._options.before_track is None and (made := draft(found, MAX_MESSAGE_BYTES)):
-                self._worker.put(made)
+                self._workers.here().put(made)
             elif (message := self._message(found, event)) is not None:
-                self._worker.put(message)
-        except Exception as error:  # noqa: BLE001 - the capture goes on, whatever happened here
+                self._workers.here().put(message)
+        except Exception as error:
+            if from_signal_handler(error):
+                raise
+            # The capture goes on, whatever happened here.
             self._drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
 
     def _message(self, found: Parts, event: Any) -> TrackMessage | None:
@@ -239,12 +250,12 @@ class SegmentIntegration(Integration):
         self._here.in_hook = True
         try:
             edited: object = self._options.before_track(message, copy.deepcopy(event))
-        except Exception as error:  # noqa: BLE001 - the application's own code
+        except BaseException as error:
+            if from_signal_handler(error) or not isinstance(error, Exception):
+                self._drop("before_track", "", quiet=True)
+                raise  # the application waits for it
             self._drop("before_track", f"before_track raised {describe(error)}")
             return None
-        except BaseException:
-            self._drop("before_track", "", quiet=True)
-            raise  # a signal handler's, say: the application waits for it
         finally:
             self._here.in_hook = False
         if isinstance(edited, dict) and edited:
@@ -254,37 +265,63 @@ class SegmentIntegration(Integration):
         self._drop("before_track", text, quiet=edited is None)
         return None
 
-    def guarded(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of ours; where it fails, log that, and return `None`."""
+    def guarded(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        is_theirs: Callable[[BaseException], bool] = from_signal_handler,
+    ) -> Any:
+        """Call a function of ours; where it fails, log that, and return `None`.
+
+        What the application means to come out of it, which `is_theirs`, travels on.
+        """
         try:
             return function(*arguments)
-        except Exception as error:  # noqa: BLE001 - Sentry's own flush goes on
+        except Exception as error:
+            if is_theirs(error):
+                raise
+            # Sentry's own work goes on.
             self._log.warn("internal", f"Internal error: {describe(error)}")
             return None
 
     def _drop(self, reason: Any, text: str, quiet: bool = False) -> None:
-        if self._worker is not None:
-            self._worker.drop(reason)
+        if self._workers is not None:
+            self._workers.here().drop(reason)
         if not quiet:
             self._log.warn(reason, text)
 
 
-def _attach(event: Any, hint: Any) -> Any:
-    """An event processor that passes every event on, and attaches the client at its first."""
-    client = Scope.get_client()
-    transport: object = client.transport
-    if (
-        type(transport) is MirroringTransport
-        # Or it was another client's, and given to this one as an option.
-        and transport._mirroring_to is client.integrations.get("segment")
-    ):
-        return event  # as it is but for the first event
+def attaching(capture_event: Callable[..., Any]) -> Callable[..., Any]:
+    """`Client.capture_event` that attaches its client first, if that is not done yet.
+
+    It is the one place that every event goes through, whoever gives it to whichever client: an
+    event processor is not called without a scope, and is not told which client is capturing.
+    """
+
+    # Parameters with names, and those that the SDK may yet add: to take them all as
+    # `*args, **kwargs`, and pass them on, takes three times as long as all the rest.
+    @wraps(capture_event)
+    def attach_and_capture(
+        self: Any, event: Any, hint: Any = None, scope: Any = None, *more: Any, **named: Any
+    ) -> Any:
+        __tracebackhide__ = True  # or Sentry would show this frame, where it shows the stack
+        transport = self.transport
+        if (
+            type(transport) is not MirroringTransport
+            # Or it was another client's, and given to this one as an option.
+            or transport._mirroring_to is not self.integrations.get("segment")
+        ):
+            _attach(self)  # not so but for the first event
+        if more or named:
+            return capture_event(self, event, hint, scope, *more, **named)
+        return capture_event(self, event, hint, scope)
+
+    attach_and_capture.attaches = True  # type: ignore[attr-defined]
+    return attach_and_capture
+
+
+def _attach(client: Any) -> None:
+    """Attach a client to its integration, where it has one."""
     integration = client.get_integration(SegmentIntegration)
     if integration is not None:
-        try:
-            integration.attach(client)
-        except Exception as error:  # noqa: BLE001 - the capture goes on
-            integration._log.warn(
-                "attach", f"Could not attach to the Sentry client: {describe(error)}"
-            )
-    return event
+        integration.guarded(integration.attach, client)

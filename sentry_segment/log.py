@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
+
+from sentry_segment.clock import monotonic
+from sentry_segment.foreign import from_signal_handler
+from sentry_segment.forks import PerProcess
 
 logger = logging.getLogger("sentry_segment")
 
@@ -17,9 +20,21 @@ def describe(error: BaseException) -> str:
     name = "an error"
     try:
         name = str(type(error).__name__)
-        return f"{name}: {error}"
+        return f"{name}: {_text(error)}"
     except BaseException:  # noqa: BLE001 - the application's own __str__, or metaclass
         return name
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, else what its cause does: httpx's own errors may say nothing."""
+    cause: BaseException | None = error
+    for _ in range(5):
+        if cause is None:
+            break
+        if text := str(cause).strip():
+            return text
+        cause = cause.__cause__ or cause.__context__
+    return "it has no text"
 
 
 def printable(text: str) -> str:
@@ -30,20 +45,16 @@ def printable(text: str) -> str:
 class ProblemLog:
     """Logs problems, each kind at most once in `INTERVAL`, with the number left out since."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._lock = threading.RLock()
+        self._lock = PerProcess(threading.RLock)
         self._said: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def after_fork(self) -> None:
-        """In a child just forked: a lock that no thread of the parent holds."""
-        self._lock = threading.RLock()
-
     def warn(self, kind: str, text: str) -> None:
-        """Log a problem of this kind, unless one was logged a short time ago. Never raises."""
+        """Log a problem of this kind, unless one was logged a short time ago."""
         now = self._now()
-        with self._lock:
+        with self._lock.get():
             if now - self._said.get(kind, -INTERVAL) < INTERVAL:
                 self._left_out[kind] = self._left_out.get(kind, 0) + 1
                 return
@@ -54,5 +65,6 @@ class ProblemLog:
             text = f"{text} (and {left_out} more times since this was last logged)"
         try:
             logger.warning("%s", text)
-        except Exception:  # noqa: BLE001, S110 - a logging filter of the application's
-            pass
+        except Exception as error:  # a logging filter of the application's
+            if from_signal_handler(error):
+                raise

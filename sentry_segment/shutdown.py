@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable
+
+from sentry_segment.forks import PerProcess
 
 # Process ids: of children of multiprocessing whose end has a hook; and of those whose end has come.
 _hooked: set[int] = set()
@@ -83,13 +86,13 @@ class ExitBudget:
         """How much of `timeout` a flush may take, where `exit_timeout` is allowed in all."""
         return max(0.0, min(timeout, exit_timeout - self._spent))
 
+    def exhaust(self) -> None:
+        """Let no flush wait any more."""
+        self._spent = math.inf
+
     def spend(self, seconds: float) -> None:
         """Count the seconds that a flush took."""
         self._spent += seconds
 
-    def reset(self) -> None:
-        """Begin anew, in a forked child."""
-        self._spent = 0.0
 
-
-exit_budget = ExitBudget()
+exit_budget = PerProcess(ExitBudget)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
+from sentry_segment.clock import monotonic
 from sentry_segment.encoding import fits
 from sentry_segment.spool_file import SpoolFile, pragma
 from sentry_segment.spool_types import LEASE, Row
 
-# A lease that runs for longer than one can was given before the clock was put back.
+# By the clock that all processes of a machine share, and that nobody sets. A lease that runs for
+# longer than one can was given before the machine was started.
 _LAPSED = "(holder IS NULL OR expires <= :now OR expires > :now + :lease + 1)"
 
 _SPARE_PAGES = 8  # what an insert may need besides the message: the index and inner pages
@@ -33,7 +34,7 @@ class Spool:
     """
 
     def __init__(
-        self, path: str, max_bytes: int, write_key: str, now: Callable[[], float] = time.time
+        self, path: str, max_bytes: int, write_key: str, now: Callable[[], float] = monotonic
     ) -> None:
         self.path = path
         self.writer: int | None = None
@@ -60,19 +61,28 @@ class Spool:
                 db.execute(insert, (self.writer, body))
         return len(bodies)
 
-    def read(self, writers: Collection[int], without: Collection[int]) -> list[Row]:
-        """The oldest messages of these writers that fit into one batch, but for some by id."""
+    def read(
+        self,
+        writers: Collection[int],
+        without: Collection[int] = (),
+        besides: Sequence[bytes] = (),
+    ) -> list[Row]:
+        """The oldest messages of these writers that fit into one batch, `besides` others.
+
+        Left out are those `without` which it is to be done, by id.
+        """
         rows: list[Row] = []
-        size = 0
+        left_out = frozenset(without)
+        size = sum(map(len, besides))
         with self._file.use() as db:
             for writer in sorted(writers):
                 query = "SELECT id, body FROM messages WHERE writer = ? ORDER BY id"
                 with closing(db.execute(query, (writer,))) as cursor:
                     for number, body in cursor:
-                        if number in without:
+                        if number in left_out:
                             continue
                         size += len(body)
-                        if not fits(len(rows) + 1, size):
+                        if not fits(len(besides) + len(rows) + 1, size):
                             return rows
                         rows.append(Row(number, writer, body))
         return rows

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from sentry_segment.clock import monotonic
+from sentry_segment.foreign import from_signal_handler
+from sentry_segment.forks import PerProcess
 from sentry_segment.log import describe
 from sentry_segment.spool_types import SpoolError, SpoolLostError
 
@@ -43,10 +46,10 @@ _BUSY_TIMEOUT = 1.0  # seconds to wait for other processes' transactions, of mil
 # SQLite takes a file's locks for the process and keeps a list of them in its memory. A child that
 # has inherited an open connection believes to hold its parent's locks, whatever it opens itself,
 # and in the end destroys the file (https://www.sqlite.org/howtocorrupt.html, section 2.6). So no
-# connection is open while the process forks: this lock is held over every use of one.
-_lock = threading.RLock()
-_connected: set[SpoolFile] = set()
-_inherited: list[object] = []  # connections, by a fork that called no hook before
+# connection is open while the process forks: this lock is held over every use of one. After a fork
+# without hooks the child closes what it has inherited before it opens the file itself.
+_lock = PerProcess(threading.RLock)
+_connected: set[SpoolFile] = set()  # or about to be
 _abandoned: list[object] = []  # connections that can't be closed without harm
 
 
@@ -58,6 +61,8 @@ class SpoolFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._pid = os.getpid()
+        self._is_busy = False  # within `use`
         self._connection: sqlite3.Connection | None = None
         self._tried: tuple[int, int] | None = None  # the file that was opened last, or not quite
         self._in_use: tuple[int, int] | None = None  # the file that was
@@ -65,7 +70,8 @@ class SpoolFile:
     @contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
         """The connection. Whatever fails within the block is a `SpoolError`, and closes it."""
-        with _lock:
+        with _lock.get():
+            self._is_busy = True
             try:
                 if self._in_use is not None and _identity(self.path) != self._in_use:
                     raise SpoolLostError(
@@ -73,14 +79,18 @@ class SpoolFile:
                         f"the messages in it: leave it alone while a process uses it"
                     )
                 if self._connection is None:
-                    self._connection = self._open()
                     _connected.add(self)
+                    self._connection = self._open()
                 yield self._connection
             except BaseException as error:
                 self._abandon()
                 if isinstance(error, SpoolError) or not isinstance(error, Exception):
                     raise
+                if from_signal_handler(error):
+                    raise  # in a thread of the application's
                 raise self._failure(error) from error
+            finally:
+                self._is_busy = False
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -92,7 +102,7 @@ class SpoolFile:
 
     def disconnect(self) -> None:
         """Close the connection. The next use opens another."""
-        with _lock:
+        with _lock.get():
             connection, self._connection = self._connection, None
             _connected.discard(self)
             if connection is not None:
@@ -101,13 +111,12 @@ class SpoolFile:
 
     def forget(self) -> None:
         """Disconnect, and let the next use be of whatever file is there then."""
-        with _lock:
+        with _lock.get():
             self.disconnect()
             self._in_use = None
 
     def _open(self) -> sqlite3.Connection:
-        if _inherited:
-            raise OSError("this process was forked without Python's hooks before a fork")
+        self._close_inherited()
         try:
             # Readable by its owner alone, and so are the files that SQLite puts beside it.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -116,18 +125,36 @@ class SpoolFile:
         if not stat.S_ISREG(os.stat(self.path).st_mode):
             raise OSError("it is not a regular file")
         self._tried = _identity(self.path)
-        deadline = time.monotonic() + _BUSY_TIMEOUT
+        deadline = monotonic() + _BUSY_TIMEOUT
         while True:
             try:
                 db = _connect(self.path)
                 break
             except sqlite3.OperationalError as error:
                 # SQLite itself does not wait where several processes begin a file at once.
-                if not _is_locked(error) or time.monotonic() > deadline:
+                if not _is_locked(error) or monotonic() > deadline:
                     raise
             time.sleep(0.01)
         self._in_use = self._tried
         return db
+
+    def _close_inherited(self) -> None:
+        """Close what the parent had open of this file, when it forked without Python's hooks."""
+        for file in list(_connected):
+            if file._pid == self._pid or _identity(file.path) != _identity(self.path):
+                continue
+            if file._is_busy:
+                # Whatever is done with it now might be done to what the parent is writing.
+                raise _UnusableError(
+                    "this process was forked without Python's hooks in the midst of a write",
+                    "have the server call them (uWSGI: py-call-uwsgi-fork-hooks = true)",
+                )
+            # Idle, it holds no lock that the system knows as this process's. It is the parent's own
+            # lock that keeps SQLite from taking this for the last connection.
+            connection, file._connection = file._connection, None
+            _connected.discard(file)
+            if connection is not None:
+                _close_quietly(connection)
 
     def _abandon(self) -> None:
         """Close the connection after a failure, where that does no harm."""
@@ -145,16 +172,14 @@ class SpoolFile:
         if _NO_CHECKPOINT_ON_CLOSE is None:  # before Python 3.12
             _abandoned.append(connection)
             return
-        connection.setconfig(_NO_CHECKPOINT_ON_CLOSE)
-        with suppress(sqlite3.Error):
-            connection.close()
+        _close_quietly(connection)
 
     def _failure(self, error: Exception) -> SpoolError:
         if type(error) is sqlite3.DatabaseError:  # and no subclass: malformed, or no database
             return self._set_aside(str(error))
         problem = describe(error)
         advice = "give spool the path of a file in a folder that this process may write to"
-        if isinstance(error, _FormatError):
+        if isinstance(error, _UnusableError):
             problem, advice = str(error), error.advice
         elif _has_no_room(error):
             advice = "make room on its disk"
@@ -194,6 +219,14 @@ class SpoolFile:
         )
 
 
+def _close_quietly(connection: Any) -> None:
+    """Close a connection without writing back the log, where Python can ask for that (3.12)."""
+    with suppress(sqlite3.Error):
+        if _NO_CHECKPOINT_ON_CLOSE is not None:
+            connection.setconfig(_NO_CHECKPOINT_ON_CLOSE)
+        connection.close()
+
+
 def _has_no_room(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -204,8 +237,8 @@ def _is_locked(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
-class _FormatError(sqlite3.OperationalError):
-    """A database that is not for this version of this library."""
+class _UnusableError(sqlite3.OperationalError):
+    """A database that this process is not to use."""
 
     def __init__(self, text: str, advice: str) -> None:
         super().__init__(text)
@@ -230,7 +263,7 @@ def _prepare(db: sqlite3.Connection) -> None:
     if is_new:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts before the first page is written
     if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise _FormatError(
+        raise _UnusableError(
             "its file system can't share memory between processes", "choose one on a local disk"
         )
     # A commit outlives the process as it is; the machine, once SQLite has written it back.
@@ -255,12 +288,12 @@ def _has_format(db: sqlite3.Connection) -> bool:
     if (application, version) == (APPLICATION_ID, SCHEMA):
         return True
     if application == APPLICATION_ID:
-        raise _FormatError(
+        raise _UnusableError(
             f"it has the format {version}, and this version of sentry-segment knows {SCHEMA}",
             "update sentry-segment, or give spool another path",
         )
     if application or version or db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-        raise _FormatError("it is a database of another application", "give spool another path")
+        raise _UnusableError("it is a database of another application", "give spool another path")
     return False
 
 
@@ -293,26 +326,17 @@ def _is_ours(path: str) -> bool:
 
 
 def _before_fork() -> None:
-    _lock.acquire()
+    _lock.get().acquire()
     for file in list(_connected):
         file.disconnect()
 
 
 def _after_fork_in_parent() -> None:
-    _lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
-    # Not even closed: that would take part in the parent's locks as well.
-    _inherited.extend(file._connection for file in _connected)
-    _connected.clear()
+    _lock.get().release()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork,
         after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
     )

@@ -30,6 +30,7 @@ from sentry_segment.message import Draft, TrackMessage, parts
 from sentry_segment.network import NetworkOptions
 from sentry_segment.transport import MirroringTransport
 from sentry_segment.worker import Worker
+from sentry_segment.workers import Workers
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -148,10 +149,11 @@ def _attach(integration: SegmentIntegration, client: Any) -> None:
         options = integration._options
         if not options.write_key:
             bare = replace(options, spool=None)
-            worker = _Idle(bare, NetworkOptions(), integration._log, exit_timeout=0.0)
-            integration.__dict__.setdefault("_worker", worker)
+            log = integration._log
+            workers = Workers(lambda users: _Idle(bare, NetworkOptions(), log, 0.0, users))
+            integration.__dict__.setdefault("_workers", workers)
         if before is None:
-            integration._worker_for(client.options)
+            integration._workers_for(client.options)
             client.transport = _Nowhere(client.options, integration)
         else:
             integration.watch(client)

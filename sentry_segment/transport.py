@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
@@ -13,7 +14,8 @@ import sentry_sdk.transport
 import sentry_sdk.utils
 
 from sentry_segment.flushes import Flush
-from sentry_segment.worker import Worker
+from sentry_segment.foreign import is_applications
+from sentry_segment.workers import Workers
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -33,17 +35,18 @@ class MirroringTransport:
     transport is an asynchronous one, say.
     """
 
-    def __init__(self, inner: Transport, integration: SegmentIntegration, worker: Worker) -> None:
+    def __init__(self, inner: Transport, integration: SegmentIntegration, workers: Workers) -> None:
         # Names that no transport has: the others' own are to be found here, `_worker` for one.
         self._inner = inner
         self._mirroring_to = integration
-        self._mirror = worker
+        self._mirror = workers
         # Not a method: the look-ups on an object with `__getattr__` would take as long as all else
         # does for an event that is not mirrored.
         self.capture_envelope = _capturing(integration, inner)
-        worker.open()
+        user = object()
+        workers.here().open(user)
         # Called once: when the client is closed, or dropped without a close.
-        self._release = finalize(self, worker.release)
+        self._release = finalize(self, workers.release, user)
         self._release.atexit = False
 
     @property  # type: ignore[misc]
@@ -62,12 +65,18 @@ class MirroringTransport:
 
     def flush(self, timeout: float, callback: Any = None) -> Any:
         """Flush both, side by side, within the timeout."""
-        flush = self._mirroring_to.guarded(self._mirror.begin_flush, timeout)
+        worker = self._mirror.here()
+        guarded = partial(self._mirroring_to.guarded, is_theirs=is_applications)
+        flush = guarded(worker.begin_flush, timeout)
         inner: Any = self._inner  # whose flush returns something, where it is asynchronous
-        result = inner.flush(timeout=timeout, callback=callback)
+        try:
+            result = inner.flush(timeout=timeout, callback=callback)
+        except BaseException:
+            worker.give_up_waiting()
+            raise
         if isinstance(inner, _AsyncTransport) or inspect.isawaitable(result):
             return _finish_in_loop(flush, result, timeout)
-        self._mirroring_to.guarded(self._mirror.finish_flush, flush)
+        guarded(worker.finish_flush, flush)
         return result
 
     def kill(self) -> Any:

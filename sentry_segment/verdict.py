@@ -39,6 +39,9 @@ class Verdict:
     error: str = ""
     status: int | None = None
     retry_after: float | None = None
+    is_suspicious: bool = False
+    """Whether it failed in a way that may be the fault of a message in it: by a 5xx, or without an
+    answer once it was sent."""
 
 
 class DeliveryError(Exception):
@@ -49,16 +52,19 @@ class DeliveryError(Exception):
         self.status = status
 
 
-def judge(status: int, retry_after: str | None, now: float) -> Verdict:
-    """The verdict on an answer with this status and `Retry-After` header.
+def judge(status: int, retry_after: str | None, now: float, date: str | None = None) -> Verdict:
+    """The verdict on an answer with this status, and the headers `Retry-After` and `Date`.
 
-    `now` is the wall clock in seconds since 1970, which a date in `Retry-After` is held against.
+    A date in `Retry-After` is held against the server's own clock, for ours may be days off; where
+    it does not tell, against `now`, in seconds since 1970.
     """
     error = f"HTTP {status}"
     if 200 <= status < 300:
         return Verdict(Outcome.DELIVERED, status=status)
     if status in _RETRIED_4XX or (500 <= status < 600 and status not in _FINAL_5XX):
-        return Verdict(Outcome.RETRY, error, status, parse_retry_after(retry_after, now))
+        sent = _parse_date(date)
+        wait = parse_retry_after(retry_after, now if sent is None else sent)
+        return Verdict(Outcome.RETRY, error, status, wait, is_suspicious=status >= 500)
     if status in _SPLIT:
         return Verdict(Outcome.SPLIT, error, status)
     return Verdict(Outcome.REFUSED, error, status)
@@ -70,14 +76,21 @@ def parse_retry_after(header: str | None, now: float) -> float | None:
     if header.isascii() and header.isdigit():
         seconds = float(header[:9])  # no number of seconds needs more digits
     else:
-        try:
-            date = parsedate_to_datetime(header)
-            # A date without a zone is one in UTC (RFC 9110, section 5.6.7).
-            date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-            seconds = date.timestamp() - now
-        except (TypeError, ValueError, OverflowError, IndexError):
+        date = _parse_date(header)
+        if date is None:
             return None
+        seconds = date - now
     return min(seconds, MAX_RETRY_AFTER) if seconds > 0 else None
+
+
+def _parse_date(header: str | None) -> float | None:
+    """An HTTP date in seconds since 1970."""
+    try:
+        date = parsedate_to_datetime(header or "")
+        # A date without a zone is one in UTC (RFC 9110, section 5.6.7).
+        return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
 
 
 def backoff(failures: int, random: Callable[[], float]) -> float:

@@ -1,5 +1,5 @@
-"""The background thread of one integration: started with the first message, woken, flushed,
-ended, and begun anew in a forked child."""
+"""The background thread of one integration in one process: started with the first message, woken,
+flushed and ended."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import math
 import os
 import queue
 import threading
-import time
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Hashable
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from sentry_segment.api import SegmentApi
 from sentry_segment.backlog import Backlog
@@ -20,17 +18,13 @@ from sentry_segment.clock import Clock, SystemClock
 from sentry_segment.delivery import Delivery
 from sentry_segment.exchange import in_own_thread
 from sentry_segment.flushes import Flush, Flushes
+from sentry_segment.foreign import from_signal_handler
 from sentry_segment.log import ProblemLog, describe, logger
 from sentry_segment.message import Draft, TrackMessage
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import Options
 from sentry_segment.queue import MessageQueue
-from sentry_segment.shutdown import (
-    at_celery_exit,
-    at_multiprocessing_exit,
-    exit_budget,
-    is_ending,
-)
+from sentry_segment.shutdown import exit_budget, is_ending
 from sentry_segment.silence import outside_any_request, silence
 from sentry_segment.spool_types import LEASE
 from sentry_segment.stats import Counters, DropReason, Stats
@@ -40,14 +34,14 @@ if TYPE_CHECKING:
     from sentry_segment.spool import Spool
 
 MAX_FLUSH = 1e6  # seconds; some of Python's waits take no more
-_SPOOL_AT_EXIT = 1.0  # seconds for what is still in memory, where another process locks the spool
 
 
 class Worker:
     """Owns the queue and the thread that empties it.
 
     The thread runs while anybody uses the worker (`open`, `release`) and something was put; after
-    the last release it ends as soon as nothing is left to send. Waking it is one `put` on a
+    the last release it ends as soon as nothing is left to send. It is for the process that made it:
+    a forked one has another (`Workers`), with the same `users`. Waking it is one `put` on a
     `SimpleQueue`, which, unlike `threading.Event` and `Condition`, a signal handler may call in
     the middle of another such call.
     """
@@ -58,19 +52,16 @@ class Worker:
         network: NetworkOptions,
         log: ProblemLog,
         exit_timeout: float,
+        users: set[Hashable] | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._pid = os.getpid()
         self._options = options
         self._clock = clock or SystemClock()
         self._api = SegmentApi(options, network)
         self._log = log
-        self._users = 0
+        self._users: set[Hashable] = set() if users is None else users
         self.exit_timeout = exit_timeout
-        self._begin()
-        _workers.add(self)
-
-    def _begin(self) -> None:
-        """The state of a process that has put nothing yet."""
         self._lock = threading.RLock()
         self._make_waitable()
         self._thread: threading.Thread | None = None
@@ -83,7 +74,7 @@ class Worker:
         self._reported_lost = 0
         self._stay_until = 0.0
         self._exchange: Future[Verdict] | None = None  # under way in a thread of its own
-        options, log, now = self._options, self._log, self._clock.now
+        now = self._clock.now
         self._queue = MessageQueue(options.max_queue_size, self._counters.lock)
         self._backlog = Backlog(self._queue, self._make_spool(), self._counters, log, now)
         self._delivery = Delivery(self._backlog, options, self._counters, log, now)
@@ -139,15 +130,18 @@ class Worker:
             mirrored, queued = self._queue.count()
             return self._counters.snapshot(mirrored, queued, backlog.in_spool, backlog.recovered)
 
-    def open(self) -> None:
-        """Say that somebody is going to put messages."""
-        with self._lock:
-            self._users += 1
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that the worker is for."""
+        return os.getpid() == self._pid
 
-    def release(self) -> None:
+    def open(self, user: Hashable = None) -> None:
+        """Say that somebody is going to put messages."""
+        self._users.add(user)
+
+    def release(self, user: Hashable = None) -> None:
         """Say that one of those who opened the worker puts no more."""
-        with self._lock:
-            self._users -= 1
+        self._users.discard(user)
         self._wake.put(None)
 
     def resume(self) -> None:
@@ -168,7 +162,7 @@ class Worker:
         timeout = min(timeout, MAX_FLUSH)
         last_try = is_ending()
         if last_try:
-            timeout = exit_budget.allow(timeout, self.exit_timeout)
+            timeout = exit_budget.get().allow(timeout, self.exit_timeout)
         # A process that lives for a moment, and finds what others have left, sends that too.
         with_recovered = last_try and self._stay_until > 0.0
         if threading.current_thread() is self._thread:
@@ -194,15 +188,24 @@ class Worker:
                 if self._thread is None:
                     self._deliver_here(flush)
                 remaining = max(0.0, flush.deadline - self._clock.now())
-                try:
-                    # In steps: the thread's start, in some other thread, may yet fail.
-                    return flush.done.result(min(remaining, 0.1))
-                except FutureTimeoutError:
-                    if not remaining:
-                        return False
+                # In steps: the thread's start, in some other thread, may yet fail. `result` would
+                # raise `TimeoutError`, as may a signal handler, which means the application.
+                wait([flush.done], min(remaining, 0.1))
+                if flush.done.done():
+                    return flush.done.result()
+                if not remaining:
+                    return False
+        except BaseException:
+            self.give_up_waiting()
+            raise
         finally:
             if flush.last_try:
-                exit_budget.spend(self._clock.now() - flush.begun)
+                exit_budget.get().spend(self._clock.now() - flush.begun)
+
+    def give_up_waiting(self) -> None:
+        """Who flushes was interrupted, by Ctrl-C say: a process that ends waits no more."""
+        if is_ending():
+            exit_budget.get().exhaust()
 
     def _undelivered(self) -> int:
         with self._counters.lock:
@@ -214,8 +217,6 @@ class Worker:
         with self._lock:
             if self._thread is not None:
                 return
-            at_multiprocessing_exit(flush_at_exit)
-            at_celery_exit(leave_at_exit)
             if type(self._wake) is not queue.SimpleQueue:
                 # gevent has patched the module since, as it does in the workers of gunicorn after
                 # --preload: a greenlet that waits in the old ones would stop all others.
@@ -231,7 +232,7 @@ class Worker:
             self._end_thread(thread)
             # RuntimeError: no thread can be had, as when the interpreter is shutting down.
             # What waits is sent with the next message, or by whoever flushes.
-            if not isinstance(error, RuntimeError):
+            if not isinstance(error, RuntimeError) or from_signal_handler(error):
                 raise
 
     def _end_thread(self, thread: threading.Thread) -> None:
@@ -241,7 +242,7 @@ class Worker:
                 self._is_awake = False
 
     def _run(self) -> None:
-        thread, begun_with = threading.current_thread(), self._queue
+        thread = threading.current_thread()
         try:
             with silence(), self._running:
                 try:
@@ -249,7 +250,7 @@ class Worker:
                     while self._thread is thread and self._wait_for_work(None):
                         self._send(self._options.timeout)
                 finally:
-                    if self._queue is begun_with:  # and this is not a greenlet in a forked child
+                    if self.is_here:  # and this is not a greenlet in a forked child
                         self._end_exchange(wait=True)
                         self._api.close()
                         self._backlog.close()
@@ -272,9 +273,8 @@ class Worker:
 
     def _send(self, time_limit: float, here: bool = False) -> None:
         """Make the next request; with a spool only begin it, if not told to make it `here`."""
-        delivery = self._delivery
         try:
-            request = delivery.next_request()
+            request = self._delivery.next_request()
             if request is None:
                 return
 
@@ -288,8 +288,8 @@ class Worker:
                 except RuntimeError:
                     pass  # no thread can be had
             verdict = send()
-            if self._delivery is delivery:  # and this is not a greenlet in a forked child
-                delivery.act_on(verdict)
+            if self.is_here:  # and this is not a greenlet in a forked child
+                self._delivery.act_on(verdict)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread
             self._internal_error(error)
 
@@ -311,6 +311,8 @@ class Worker:
             self._internal_error(error)
 
     def _internal_error(self, error: Exception) -> None:
+        if from_signal_handler(error):  # in a thread of the application's that delivers here
+            raise error
         self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
         self._delivery.pause()
 
@@ -321,8 +323,7 @@ class Worker:
         another thread, when its `flush` is done or nothing is left. For either, when the process
         was forked meanwhile: gevent's greenlets, unlike threads, go on in the child.
         """
-        begun_with = self._queue
-        while self._queue is begun_with:
+        while self.is_here:
             self._is_awake = False  # before the look at the queue: what comes after it will wake
             self._tend()
             self._end_exchange(wait=False)
@@ -334,8 +335,8 @@ class Worker:
             if self._exchange is not None:
                 pass  # whose end will wake
             elif not self._delivery.is_idle:
-                # A spool is written to in the meantime.
-                self._is_awake = not self._backlog.is_spooling
+                # A spool is written to in the meantime. What waits aside holds up no other.
+                self._is_awake = not (self._backlog.is_spooling or self._delivery.has_only_aside)
                 wake_at = min(wake_at, self._delivery.ready_at())
                 if self._delivery.ready_at() <= now:
                     return True
@@ -352,7 +353,7 @@ class Worker:
     def _leave(self) -> bool:
         """End the thread, where nobody uses the worker any more and nothing is left to do."""
         with self._lock:
-            if self._users > 0 or not self._delivery.is_idle or self._flushes.has_new:
+            if self._users or not self._delivery.is_idle or self._flushes.has_new:
                 return False
             if self._backlog.has_duties or self._stay_until > self._clock.now():
                 return False
@@ -372,13 +373,13 @@ class Worker:
             self._has_overruled = True
             self._delivery.hurry(overrule=True)
         # Where nothing will be sent before its deadline, nobody is kept waiting for it.
-        hopeless_before = max(self._clock.now(), self._delivery.ordered_until())
+        hopeless_before = max(self._clock.now(), self._delivery.nothing_before())
         is_recovery_over = self._backlog.has_looked and (
-            self._delivery.is_idle or self._delivery.is_failing
+            self._delivery.has_only_aside or self._delivery.is_failing
         )
         self._flushes.end(self._backlog.settled, is_recovery_over, hopeless_before)
 
-    # Fork and exit
+    # The end of the process, and a fork
 
     def leave_spool(self, deadline: float) -> None:
         """Have the last messages written to the spool, and leave it to the next process."""
@@ -408,37 +409,6 @@ class Worker:
                 last_error,
             )
 
-    def after_fork(self) -> None:
-        """In a child just forked: the parent's messages, thread and connection are the parent's."""
+    def leave_to_parent(self) -> None:
+        """In a child: leave the parent's connection to it."""
         self._api.forget_connection()
-        self._log.after_fork()
-        self._begin()
-
-
-_workers: WeakSet[Worker] = WeakSet()
-
-
-def flush_at_exit() -> None:
-    """Deliver, when the process ends, what Sentry's own exit hook did not have delivered."""
-    flushes = [(worker, worker.begin_flush(worker.exit_timeout)) for worker in list(_workers)]
-    for worker, flush in flushes:
-        worker.finish_flush(flush)
-    leave_at_exit()
-
-
-def leave_at_exit() -> None:
-    """Leave what the last flush did not have delivered: to another process, or for good."""
-    deadline = time.monotonic() + _SPOOL_AT_EXIT
-    for worker in list(_workers):
-        worker.leave_spool(deadline)
-        worker.report_loss()
-
-
-def _after_fork_in_child() -> None:
-    exit_budget.reset()
-    for worker in list(_workers):
-        worker.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

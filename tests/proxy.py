@@ -1,4 +1,4 @@
-"""What may stand between the mirror and Segment: a forward proxy, TLS."""
+"""What may stand between the mirror and Segment: a forward proxy, TLS, a wire that breaks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import select
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,11 +113,16 @@ class _ProxyHandler(BaseHTTPRequestHandler):
             proxy.instead_of_tunnel(self.connection, self.server.closing)
             return
         host, _, port = self.path.rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=10.0) as upstream:
+        try:
+            upstream = socket.create_connection((host, int(port)), timeout=10.0)
+        except OSError:
+            self.send_error(502)
+            return
+        with upstream:
             self.send_response(200)
             self.end_headers()
             self.wfile.flush()
-            self._tunnel(self.connection, upstream)
+            _tunnel(self.connection, upstream, self.server.closing)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing: what was asked for is in the list."""
@@ -123,16 +131,208 @@ class _ProxyHandler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.proxy.requests.append(ProxyRequest(self.command, self.path, headers))
 
-    def _tunnel(self, here: socket.socket, there: socket.socket) -> None:
-        while not self.server.closing.is_set():
-            readable = select.select([here, there], [], [], 0.02)[0]
-            if isinstance(here, ssl.SSLSocket) and here.pending():
-                readable = [here]  # decrypted already, which select does not see
-            for source in readable:
-                data = source.recv(65_536)
-                if not data:
-                    return
-                (there if source is here else here).sendall(data)
+
+class SocksProxy:
+    """A SOCKS5 proxy on 127.0.0.1, as a context manager, that keeps what it was asked for.
+
+    RFC 1928, and the user and password of RFC 1929 where it is given them.
+    """
+
+    def __init__(self, user: str = "", password: str = "") -> None:
+        self.targets: list[str] = []
+        self.instead_of_tunnel: Takeover | None = None
+        """Given the connection when the request was read, to misbehave on it."""
+        self.credentials = (user, password)
+        self.closing = threading.Event()
+        self._server = _SocksServer(self)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+        self.netloc = f"{HOST}:{self._server.server_address[1]}"
+        self.url = f"socks5://{self.netloc}"
+
+    def __enter__(self) -> SocksProxy:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self.closing.set()
+        self._server.server_close()
+
+
+class _SocksServer(ThreadingTCPServer):
+    daemon_threads = False
+
+    def __init__(self, proxy: SocksProxy) -> None:
+        self.proxy = proxy
+        super().__init__((HOST, 0), _SocksHandler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """As above."""
+
+
+class _SocksHandler(StreamRequestHandler):
+    server: _SocksServer
+    timeout = 10.0
+
+    def handle(self) -> None:
+        proxy = self.server.proxy
+        _, methods = self._read(2)
+        if any(proxy.credentials):
+            if 2 not in self._read(methods):
+                self.connection.sendall(b"\x05\xff")
+                return
+            self.connection.sendall(b"\x05\x02")
+            self._read(1)
+            given = tuple(self._read(self._read(1)[0]).decode() for _ in range(2))
+            self.connection.sendall(b"\x01\x00" if given == proxy.credentials else b"\x01\x01")
+            if given != proxy.credentials:
+                return
+        else:
+            self._read(methods)
+            self.connection.sendall(b"\x05\x00")
+        kind = self._read(4)[3]
+        if kind == 3:
+            host = self._read(self._read(1)[0]).decode()
+        else:
+            host = str(ip_address(self._read(4 if kind == 1 else 16)))
+        port = int.from_bytes(self._read(2), "big")
+        proxy.targets.append(f"{host}:{port}")
+        if proxy.instead_of_tunnel is not None:
+            proxy.instead_of_tunnel(self.connection, proxy.closing)
+            return
+        try:
+            upstream = socket.create_connection((host, port), timeout=10.0)
+        except OSError:
+            self._reply(4)  # "host unreachable"
+            return
+        with upstream:
+            self._reply(0)
+            _tunnel(self.connection, upstream, proxy.closing)
+
+    def _read(self, size: int) -> bytes:
+        data = self.rfile.read(size)
+        if len(data) < size:
+            raise ConnectionError
+        return data
+
+    def _reply(self, code: int) -> None:
+        self.connection.sendall(bytes([5, code, 0, 1]) + bytes(6))
+
+
+class Wire:
+    """A port of 127.0.0.1 that leads to another, as a context manager, and breaks on command."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._on_connection: Takeover | None = None
+        self._on_bytes: Takeover | None = None
+        self.port = 0
+        self.open: list[socket.socket] = []
+        """The ends, here, of the connections that are open."""
+
+    def __enter__(self) -> Wire:
+        self.mend()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._accepting.is_alive():
+            self.refuse()
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
+
+    def break_next(self, takeover: Takeover) -> None:
+        """Have this done with the next connection, when its first bytes are read."""
+        self._on_connection = takeover
+
+    def break_open(self, takeover: Takeover) -> None:
+        """Have this done with the connection that is open, when its next bytes are read."""
+        self._on_bytes = takeover
+
+    def refuse(self) -> None:
+        """Refuse connections; those that are open stay."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # which wakes the thread
+        self._accepting.join()
+        self._listener.close()
+
+    def mend(self) -> None:
+        """Take connections."""
+        self._listener = socket.create_server((HOST, self.port))
+        self.port = self._listener.getsockname()[1]
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        takeover, self._on_connection = self._on_connection, None
+        with connection:
+            try:
+                if takeover is None:
+                    self.open.append(connection)
+                    with socket.create_connection((HOST, self._to)) as there:
+                        _tunnel(connection, there, self._closing, self._taken_over)
+                else:
+                    connection.recv(1, socket.MSG_PEEK)
+                    takeover(connection, self._closing)
+            except OSError:
+                pass
+            finally:
+                self.open = [each for each in self.open if each is not connection]
+
+    def _taken_over(self, connection: socket.socket) -> bool:
+        takeover, self._on_bytes = self._on_bytes, None
+        if takeover is None:
+            return False
+        connection.recv(65_536)  # or what follows would be a reset
+        takeover(connection, self._closing)
+        return True
+
+
+def _tunnel(
+    here: socket.socket,
+    there: socket.socket,
+    closing: threading.Event,
+    is_broken: Callable[[socket.socket], bool] | None = None,
+) -> None:
+    """Passes bytes on, both ways, until one side ends, or it `is_broken` when some came from
+    `here`."""
+    for end in (here, there):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or each write may take 40 ms
+    while not closing.is_set():
+        readable = select.select([here, there], [], [], 0.02)[0]
+        if isinstance(here, ssl.SSLSocket) and here.pending():
+            readable = [here]  # decrypted already, which select does not see
+        for source in readable:
+            if source is here and is_broken is not None and is_broken(here):
+                return
+            data = source.recv(65_536)
+            if not data:
+                return
+            (there if source is here else here).sendall(data)
 
 
 def server_context(ca: trustme.CA, name: str = HOST, **issued: Any) -> ssl.SSLContext:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import inspect
 import json
 import logging
+import operator
+import pickle
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +24,7 @@ from sentry_sdk.crons import capture_checkin
 from sentry_sdk.integrations.asyncio import AsyncioIntegration
 from sentry_sdk.scope import Scope, add_global_event_processor, global_event_processors
 from sentry_sdk.transport import HttpTransport, Transport
+from sentry_sdk.utils import event_from_exception
 
 from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
@@ -197,6 +202,139 @@ def test_many_threads_whose_captures_are_a_clients_first_are_each_mirrored_once(
     assert integration.flush(10.0)
     assert sorted(message["messageId"] for message in collector.messages) == sorted(event_ids)
     assert sorted(event["event_id"] for event in collector.events) == sorted(event_ids)
+
+
+# Events given to a client itself
+
+
+def event_of(user_id: str) -> tuple[Any, Any]:
+    """An event and its hint, as `client.capture_event` takes them."""
+    try:
+        raise ValueError("a test's error")
+    except ValueError as error:
+        event, hint = event_from_exception(error)
+    return {**event, "user": {"id": user_id}}, hint
+
+
+def test_a_clients_first_event_is_mirrored_if_it_comes_without_a_scope(
+    collector: Collector, init: Init
+) -> None:
+    init()
+    sentry_sdk.get_client().capture_event(*event_of("given"))
+    [message] = collector.wait_for_messages(1)
+    sentry_sdk.flush(10.0)
+    assert message["userId"] == "given"
+    assert len(collector.events) == 1
+
+
+def test_the_first_event_of_a_client_that_is_not_the_current_one_is_mirrored(
+    collector: Collector, init: Init
+) -> None:
+    init()
+    for key in (WRITE_KEY, OTHER_KEY):
+        beside = sentry_sdk.Client(
+            dsn=collector.dsn, integrations=[SegmentIntegration(key, host=collector.url)]
+        )
+        event, hint = event_of(key)
+        beside.capture_event(event, hint, scope=Scope())
+        beside.close(timeout=10.0)
+    assert keys_by_user(collector) == {WRITE_KEY: WRITE_KEY, OTHER_KEY: OTHER_KEY}
+
+
+def test_the_first_event_of_a_client_that_was_pickled_is_mirrored(
+    collector: Collector, init: Init
+) -> None:
+    init()
+    copied = pickle.loads(pickle.dumps(sentry_sdk.get_client()))
+    copied.capture_event(*event_of("of the copy"))
+    copied.close(timeout=10.0)
+    assert [message["userId"] for message in collector.messages] == ["of the copy"]
+
+
+def test_the_first_event_of_a_client_with_a_capture_event_of_its_own_is_mirrored(
+    collector: Collector, init: Init
+) -> None:
+    class Tagging(sentry_sdk.client._Client):
+        def capture_event(self, event: Any, *args: Any, **kwargs: Any) -> Any:
+            event["release"] = "its own"
+            return super().capture_event(event, *args, **kwargs)
+
+    client = Tagging(
+        dsn=collector.dsn, integrations=[SegmentIntegration(WRITE_KEY, host=collector.url)]
+    )
+    client.capture_event(*event_of("u1"))
+    client.close(timeout=10.0)
+    assert [message["properties"]["release"] for message in collector.messages] == ["its own"]
+
+
+def test_an_event_given_to_a_closed_client_is_nobodys(collector: Collector, init: Init) -> None:
+    integration = init()
+    client = sentry_sdk.get_client()
+    client.close(timeout=10.0)
+    assert client.capture_event(*event_of("late")) is None
+    assert client.transport is None
+    assert integration.stats.mirrored == 0
+
+
+def test_the_stack_of_a_message_shows_no_frame_of_ours(collector: Collector, init: Init) -> None:
+    def capture_message() -> None:
+        sentry_sdk.capture_message("just so")
+
+    options: dict[str, Any] = {"attach_stacktrace": True}
+    for start in (partial(sentry_sdk.init, dsn=collector.dsn), init):
+        start(**options)
+        for _ in range(2):  # the first event is the one that attaches
+            capture_message()
+        sentry_sdk.get_client().close(timeout=10.0)
+    stacks = [event["threads"]["values"][0]["stacktrace"]["frames"] for event in collector.events]
+    names = [[frame["function"] for frame in frames] for frames in stacks]
+    assert len(names) == 4
+    assert names[0][-1] == "capture_message"
+    assert all(each == names[0] for each in names)
+
+
+def test_the_clients_method_looks_as_it_is_and_is_wrapped_once(init: Init) -> None:
+    init()
+    wrapped = sentry_sdk.Client.capture_event
+    assert list(inspect.signature(wrapped).parameters) == ["self", "event", "hint", "scope"]
+    assert wrapped.__name__ == "capture_event"
+    SegmentIntegration.setup_once()
+    assert sentry_sdk.Client.capture_event is wrapped
+
+
+def test_an_argument_that_the_sdk_does_not_know_is_refused_as_ever(init: Init) -> None:
+    init()
+    client: Any = sentry_sdk.get_client()
+    with pytest.raises(TypeError, match="argument"):
+        client.capture_event({}, surprising=True)
+    with pytest.raises(TypeError, match="argument"):
+        client.capture_event({}, None, None, "surprising")
+
+
+def test_an_event_of_a_client_that_could_not_be_attached_goes_to_sentry_alone(
+    collector: Collector, init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ArithmeticError("no transport like this")
+
+    integration = init()
+    monkeypatch.setattr(SegmentIntegration, "attach", fail)
+    capture()
+    sentry_sdk.flush(10.0)
+    assert len(collector.events) == 1
+    assert integration.stats.mirrored == 0
+
+
+def test_what_a_signal_handler_raises_while_a_client_is_attached_travels_on(
+    init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    init()
+    monkeypatch.setattr(SegmentIntegration, "attach", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sentry_sdk.get_client().capture_event(*event_of("u1"))
 
 
 # Which transports
@@ -672,9 +810,8 @@ def test_a_fault_in_the_mirrors_flush_is_not_sentrys(
     init(transport=transport)
     capture()
 
-    def fail(*arguments: Any) -> None:
-        raise ArithmeticError
-
+    # Raises without a frame of its own: one of this module would be the application's.
+    fail = operator.attrgetter("no_such_attribute")
     for method in ("begin_flush", "finish_flush"):
         with monkeypatch.context() as broken:
             broken.setattr(f"sentry_segment.worker.Worker.{method}", fail)
@@ -686,13 +823,13 @@ def test_a_client_that_is_closed_during_its_first_event_stays_closed(
     init: Init, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     integration = init()
-    worker_for = integration._worker_for
+    workers_for = integration._workers_for
 
     def close_meanwhile(options: dict[str, Any]) -> Any:
         sentry_sdk.get_client().close(timeout=0.0)
-        return worker_for(options)
+        return workers_for(options)
 
-    monkeypatch.setattr(integration, "_worker_for", close_meanwhile)
+    monkeypatch.setattr(integration, "_workers_for", close_meanwhile)
     sentry_sdk.capture_exception(ValueError())
     assert sentry_sdk.get_client().transport is None
 

@@ -123,6 +123,9 @@ LASTING: list[tuple[str, Reply, str]] = [
 ]
 
 
+NEVER_A_MESSAGES_FAULT = ("HTTP 408", "HTTP 410", "HTTP 429", "HTTP 460")
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "timeout"),
     [pytest.param(reply, error, 10.0, id=name) for name, reply, error in ENDING]
@@ -153,15 +156,20 @@ def test_a_fault_that_may_pass_is_tried_again_and_holds_up_nobody(
     segment.answer = None
     segment.wait_for_messages(3)
     assert integration.flush(10.0)
-    assert ids(segment) == [first, *later]
-    *tries, last = segment.calls
-    assert [call.message_ids for call in tries] == [[first]] * len(tries)
-    assert last.message_ids == later
-    counts = [call.headers.get("x-retry-count") for call in tries]
-    assert counts == [None, *map(str, range(1, len(tries)))]
-    assert len(tries) >= 2
+    assert sorted(ids(segment)) == sorted([first, *later])
+    if error not in NEVER_A_MESSAGES_FAULT:
+        # The first may be to blame: then the others are tried before it.
+        assert [call.message_ids for call in segment.calls[:2]] == [[first]] * 2
+    else:
+        *tries, last = segment.calls
+        assert [call.message_ids for call in tries] == [[first]] * len(tries)
+        assert last.message_ids == later
+        counts = [call.headers.get("x-retry-count") for call in tries]
+        assert counts == [None, *map(str, range(1, len(tries)))]
+        assert len(tries) >= 2
+        assert integration.stats.retries == len(tries) - 1
     stats = integration.stats
-    assert (stats.delivered, stats.retries) == (3, len(tries) - 1)
+    assert stats.delivered == 3
     assert error in (stats.last_error or "")
     assert sum(stats.dropped.values()) == 0
     assert not given_up
@@ -240,10 +248,10 @@ def test_in_an_outage_the_oldest_messages_are_kept_and_the_newest_counted(
 
     segment.answer = None
     assert integration.flush(10.0)
-    assert ids(segment) == captured[:10]
+    assert sorted(ids(segment)) == sorted(captured[:10])
     captured.append(capture())
     assert integration.flush(10.0)
-    assert ids(segment) == [*captured[:10], captured[-1]]
+    assert ids(segment)[10:] == captured[-1:]
     stats = integration.stats
     assert (stats.delivered, sum(stats.dropped.values())) == (11, 15)
     assert not given_up

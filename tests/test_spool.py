@@ -402,7 +402,7 @@ def test_where_no_thread_can_be_started_a_later_flush_sends_what_was_spooled(
 
     monkeypatch.setattr(threading.Thread, "start", start_another)
     integration = init(segment={"spool": path})
-    outage(collector)
+    outage(collector, status=429)
     for user in ("first", "second"):
         capture(id=user)
         assert not integration.flush(0.2)
@@ -605,10 +605,10 @@ def test_what_was_released_may_be_claimed_at_once(path: Path, time: Time) -> Non
     assert other.tend([]) == ({ended.writer: 1}, set())
 
 
-def test_a_lease_from_before_the_clock_was_put_back_has_lapsed(path: Path, time: Time) -> None:
+def test_a_lease_from_before_the_machine_was_started_has_lapsed(path: Path, time: Time) -> None:
     dead, alive = process(path, time), process(path, time)
     dead.add([b"1"])
-    time.now -= 0.5  # within what clocks are corrected by
+    time.now -= 0.5  # one that looked at the clock before it, and then waited for it
     assert alive.tend([]) == ({}, set())
     time.now -= 3600
     assert alive.tend([]) == ({dead.writer: 1}, set())

@@ -753,53 +753,6 @@ def test_messages_that_somebody_has_deleted_are_waited_for_no_longer(
     assert users(collector) == ["under way", "next"]
 
 
-FORK_IN_C = """
-    import _imp, ctypes
-
-    def fork():
-        # As servers do that embed Python: without the hooks that come before a fork.
-        _imp.acquire_lock()  # in the child, PyOS_AfterFork_Child lets go of it
-        child = ctypes.PyDLL(None).fork()  # which keeps the interpreter's lock meanwhile
-        if child:
-            _imp.release_lock()
-        else:
-            ctypes.pythonapi.PyOS_AfterFork_Child()
-        return child
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the C library is Linux's")
-def test_a_process_forked_without_pythons_hooks_uses_memory_alone(
-    collector: Collector, path: Path
-) -> None:
-    path.parent.mkdir()
-    ended = run(
-        collector,
-        FORK_IN_C
-        + """
-    integration = init()
-    capture("before")
-    assert integration.flush(10.0)
-    child = fork()
-    capture("child" if not child else "parent")
-    assert integration.flush(10.0)
-    if not child:
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-        """,
-        spool=path,
-    )
-    assert ended.status == 0, ended.err
-    assert sorted(each["properties"]["exceptionType"] for each in collector.messages) == [
-        "before",
-        "child",
-        "parent",
-    ]
-    [line] = ended.err.splitlines()
-    assert "forked without Python's hooks" in line
-    assert is_sound(path)
-
-
 @pytest.mark.parametrize(
     "place",
     [

@@ -73,6 +73,28 @@ def test_retry_after_is_seconds_or_a_date_up_to_five_minutes(
     assert parse_retry_after(header, NOW) == seconds
 
 
+@pytest.mark.parametrize("days", [-400, -1, 1, 400])
+def test_a_date_is_held_against_the_servers_clock_where_ours_is_days_off(days: int) -> None:
+    wrong, date = NOW + days * 86_400, "Thu, 01 Jan 2026 00:00:00 GMT"
+    assert judge(429, "Thu, 01 Jan 2026 00:00:10 GMT", wrong, date).retry_after == 10
+    assert judge(429, "Wed, 31 Dec 2025 00:00:00 GMT", wrong, date).retry_after is None
+
+
+@pytest.mark.parametrize("date", ["", "soon", None])
+def test_a_date_is_held_against_our_clock_where_the_server_does_not_tell(date: str | None) -> None:
+    assert judge(429, "Thu, 01 Jan 2026 00:00:10 GMT", NOW, date).retry_after == 10
+
+
+@pytest.mark.parametrize(
+    ("status", "is_suspicious"),
+    [(500, True), (503, True), (599, True), (429, False), (408, False), (200, False), (501, False)],
+)
+def test_a_message_may_be_to_blame_for_a_5xx_that_is_tried_again(
+    status: int, is_suspicious: bool
+) -> None:
+    assert judge(status, None, NOW).is_suspicious is is_suspicious
+
+
 def test_backoff_doubles_from_half_a_second_to_a_minute() -> None:
     waits = [backoff(failures, lambda: 1.0) for failures in range(1, 11)]
     assert waits == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]

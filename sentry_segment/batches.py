@@ -1,0 +1,227 @@
+"""Which messages are tried together: what the server fails at again and again is found, and waits
+aside, so that it holds up nothing else."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from dataclasses import dataclass
+
+from sentry_segment.backlog import Backlog, Encoded
+from sentry_segment.verdict import Verdict, backoff
+
+SUSPECT_AFTER = 3
+"""Failures of a batch, after which the fault may be that of a message, and not the server's."""
+
+# A message is tried in the place of a suspect after so many failures of whatever was tried. More
+# and more seldom, for in an outage the one that is taken at its end overtakes those before it.
+_PROBE_AFTER = frozenset(SUSPECT_AFTER * 2**n for n in range(32))
+
+BLAMED_AFTER = 2
+"""Failures of a suspect between requests that were taken, after which it is a message's."""
+
+GIVE_UP_AFTER = 20
+"""Such failures of a message that waits aside, after which it is given up."""
+
+
+@dataclass(eq=False)
+class Batch:
+    """Messages that are tried together.
+
+    Attributes:
+        tries: how often just these were tried, or all of them among others.
+        failures: how many of these tries failed in a way that a message may be to blame for.
+        is_suspect: whether a message in it may be to blame.
+        blames: how often it failed between requests that were taken.
+        probes: how many of its messages were tried alone, to find out whether the server works.
+        probe_of: the batch that this message is tried for. It is still among that one's messages.
+        due: of what waits aside, the time of the next try.
+        verdict: the latest on a try that failed.
+    """
+
+    messages: list[Encoded]
+    tries: int = 0
+    failures: int = 0
+    is_suspect: bool = False
+    blames: int = 0
+    probes: int = 0
+    probe_of: Batch | None = None
+    due: float = -math.inf
+    verdict: Verdict | None = None
+
+
+class Batches:
+    """Chooses what is tried next, one batch at a time, and concludes from what came of it.
+
+    As long as nothing fails, that is one batch of the backlog after the other. One that fails is
+    tried again. After `SUSPECT_AFTER` failures it is a suspect, and now and then a single message
+    of it is tried in its place. In an outage that fails too, and no more requests are made than
+    before. Where it is taken, the server works, and the suspect is tried whole: after an outage,
+    that ends it. If it goes on failing while single messages of it are taken, it is split, until
+    each offender stands alone. Offenders wait aside, and are tried when their time has come. Who
+    has failed there `GIVE_UP_AFTER` times, each time between requests that were taken, is given up.
+
+    So a server that fails at most requests, whatever is in them, gives nobody up: what it fails at,
+    it takes some tries later, long before so many others were taken in between.
+    """
+
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+        self._waiting: deque[Batch] = deque()  # the first is next
+        self._aside: list[Batch] = []  # of one message each
+        # What failed since the latest request that was taken; `None` where anything else but
+        # suspects did.
+        self._accused: list[Batch] | None = None
+        self.failing = 0
+        """How many requests have failed since the latest that was taken."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to try, neither now nor later."""
+        return self.has_only_aside and not self._aside
+
+    @property
+    def has_only_aside(self) -> bool:
+        """Whether there is nothing to try but what waits aside, if that."""
+        return not self._waiting and self._backlog.is_empty
+
+    def due(self) -> float:
+        """The time from which there is something to try."""
+        if not self.has_only_aside:
+            return -math.inf
+        return min((batch.due for batch in self._aside), default=math.inf)
+
+    def hurry(self) -> None:
+        """Have what waits aside tried as soon as the rest."""
+        for batch in self._aside:
+            batch.due = -math.inf
+
+    def choose(self, now: float) -> Batch | None:
+        """What is to be tried now; `None` where there is nothing.
+
+        To be followed by `taken`, `split` or `failed`. What has no JSON form comes alone, and is to
+        be settled without a try.
+        """
+        if self._aside and (not self.failing or self.has_only_aside):
+            aside = min(self._aside, key=lambda each: each.due)
+            if aside.due <= now:
+                return aside
+        if not self._waiting:
+            messages = self._backlog.take_batch()
+            if not messages or messages[0].error is not None:
+                return Batch(messages) if messages else None
+            self._waiting.append(Batch(messages))
+        batch = self._waiting[0]
+        if not batch.is_suspect or not (self._accused or self.failing in _PROBE_AFTER):
+            return batch
+        if all(len(each.messages) == 1 for each in self._waiting):
+            # Those that came later show as well whether the server works.
+            messages = self._backlog.take_batch(besides=batch.messages)
+            if messages and messages[0].error is not None:
+                return Batch(messages)
+            batch.messages += messages
+            batch.probes = 1
+        if len(batch.messages) == 1:
+            return batch
+        probe = batch.messages[batch.probes % len(batch.messages)]
+        return Batch([probe], batch.tries, probe_of=batch)
+
+    def taken(self, batch: Batch) -> Batch | None:
+        """The server took it, or refused it for good: it is no longer among what is to be tried.
+
+        Returns a message that is to be given up.
+        """
+        if batch.probe_of is not None:
+            rest = [each for each in batch.probe_of.messages if each is not batch.messages[0]]
+            batch.probe_of.messages = rest
+        elif batch in self._aside:
+            self._aside.remove(batch)
+        else:
+            self._waiting.remove(batch)
+        return self._server_works(batch)
+
+    def split(self, batch: Batch) -> Batch | None:
+        """The server refused it, for what one of its messages is to blame: it is tried in halves.
+
+        Returns a message that is to be given up.
+        """
+        self._waiting.remove(batch)
+        self._waiting.extendleft(reversed(_halves(batch)))
+        return self._server_works(batch)
+
+    def failed(self, batch: Batch, verdict: Verdict, now: float) -> bool:
+        """The server did not take it: it is tried again. Returns whether everything is to wait."""
+        batch.verdict = verdict
+        batch.tries += 1
+        self.failing += 1
+        is_aside = batch in self._aside
+        if batch.probe_of is not None:
+            batch.probe_of.probes += 1
+        elif verdict.is_suspicious:
+            batch.failures += 1
+            batch.is_suspect |= batch.failures >= SUSPECT_AFTER
+        if batch.probe_of is not None or not (verdict.is_suspicious and batch.is_suspect):
+            self._accused = None
+        elif self._accused is not None:
+            self._accused.append(batch)
+            if not is_aside and len(batch.messages) == 1:
+                self._waiting.remove(batch)
+                self._aside.append(batch)
+                is_aside = True
+        if is_aside:
+            self._defer(batch, now)
+        elif batch.is_suspect:
+            self._waiting.rotate(-1)  # it is the first, and not a probe
+        return not is_aside or self._accused is None
+
+    def interrupted(self) -> None:
+        """A fault of ours kept a try from its end. It is made again."""
+        self.failing += 1
+        self._accused = None
+
+    def give_back(self) -> None:
+        """Have the backlog spool the messages that are in memory alone, if it can do so now."""
+        for batch in (*self._aside, *reversed(self._waiting)):
+            batch.messages = self._backlog.take_back(batch.messages)
+        self._aside = [batch for batch in self._aside if batch.messages]
+        self._drop_empty()
+
+    def _server_works(self, taken: Batch) -> Batch | None:
+        accused, self._accused = self._accused, []
+        self.failing = 0
+        given_up = None
+        for batch in dict.fromkeys(accused or ()):
+            if batch is taken or not batch.messages:
+                continue
+            batch.blames += 1
+            if batch in self._aside:
+                if batch.blames >= GIVE_UP_AFTER and given_up is None:
+                    self._aside.remove(batch)
+                    given_up = batch
+            elif batch.blames >= BLAMED_AFTER and len(batch.messages) > 1:
+                self._waiting.remove(batch)
+                self._waiting.extend(_halves(batch))
+        self._drop_empty()
+        return given_up
+
+    def _drop_empty(self) -> None:
+        self._waiting = deque(batch for batch in self._waiting if batch.messages)
+
+    def _defer(self, batch: Batch, now: float) -> None:
+        """Have a message aside wait, longer after each failure; the others aside as well, if those
+        fail one after the other."""
+        batch.due = now + backoff(batch.failures, random.random)
+        if self.failing > 1:
+            for each in self._aside:
+                if each.due != -math.inf:  # which somebody waits for, who flushes
+                    each.due = max(each.due, now + backoff(self.failing, random.random))
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch]:
+    middle = len(batch.messages) // 2
+    first, second = batch.messages[:middle], batch.messages[middle:]
+    return (
+        Batch(first, batch.tries, is_suspect=batch.is_suspect),
+        Batch(second, batch.tries, is_suspect=batch.is_suspect),
+    )

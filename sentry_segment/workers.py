@@ -1,0 +1,87 @@
+"""The worker of an integration in each process that it finds itself in, and the end of these."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Hashable
+from weakref import WeakSet
+
+from sentry_segment.clock import monotonic
+from sentry_segment.forks import PerProcess
+from sentry_segment.shutdown import at_celery_exit, at_multiprocessing_exit, exit_budget
+from sentry_segment.worker import Worker
+
+_SPOOL_AT_EXIT = 1.0  # seconds for what is still in memory, where another process locks the spool
+
+
+class Workers:
+    """One worker for each process. A child begins with an empty queue, and counters at 0.
+
+    What the parent has waiting, and its connections, are the parent's.
+    """
+
+    def __init__(self, make: Callable[[set[Hashable]], Worker]) -> None:
+        self._make = make
+        self._users: set[Hashable] = set()  # which a child has as well
+        self._latest: Worker | None = None
+        self._worker = PerProcess(self._begin)
+        _all.add(self)
+
+    def here(self) -> Worker:
+        """The worker of this process."""
+        return self._worker.get()
+
+    def peek(self) -> Worker | None:
+        """The worker of this process, if it has one by now."""
+        return self._worker.peek()
+
+    def release(self, user: Hashable) -> None:
+        """As `Worker.release`, in whichever process that is called."""
+        self._users.discard(user)
+        if (worker := self.peek()) is not None:
+            worker.release(user)
+
+    def _begin(self) -> Worker:
+        self.leave_to_parent()
+        at_multiprocessing_exit(flush_at_exit)
+        at_celery_exit(leave_at_exit)
+        self._latest = self._make(self._users)
+        return self._latest
+
+    def leave_to_parent(self) -> None:
+        """In a child: leave the parent's connection to it. Else does nothing."""
+        if self._latest is not None and not self._latest.is_here:
+            self._latest.leave_to_parent()
+
+
+_all: WeakSet[Workers] = WeakSet()
+
+
+def _workers_here() -> list[Worker]:
+    return [worker for each in list(_all) if (worker := each.peek()) is not None]
+
+
+def flush_at_exit() -> None:
+    """Deliver, when the process ends, what Sentry's own exit hook did not have delivered."""
+    flushes = [(worker, worker.begin_flush(worker.exit_timeout)) for worker in _workers_here()]
+    for worker, flush in flushes:
+        worker.finish_flush(flush)
+    leave_at_exit()
+
+
+def leave_at_exit() -> None:
+    """Leave what the last flush did not have delivered: to another process, or for good."""
+    deadline = monotonic() + exit_budget.get().allow(_SPOOL_AT_EXIT, math.inf)
+    for worker in _workers_here():
+        worker.leave_spool(deadline)
+        worker.report_loss()
+
+
+def _after_fork_in_child() -> None:
+    for workers in list(_all):
+        workers.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
