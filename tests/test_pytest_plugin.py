@@ -191,7 +191,7 @@ def test_every_example_of_the_page_is_a_test_that_passes(block: Block, tmp_path:
     assert broken != block.text
     (tmp_path / "test_broken.py").write_text(broken)
     printed = run(tmp_path, block.text)
-    assert "1 failed, 1 passed" in printed
+    assert "1 failed, 1 passed" in printed, printed
     assert "FAILED test_broken.py" in printed
 
 
