@@ -20,25 +20,19 @@ from urllib.request import (  # type: ignore[attr-defined]
 
 import httpx
 
+from sentry_segment.forks import PerProcess
 from sentry_segment.silence import outside_any_request
 
 # Held while a client is built, and while the process forks: building imports modules and has
 # OpenSSL read certificates, and a child forked in the midst of it would inherit the locks of both,
 # held by a thread that it does not have. Re-entrant for a signal handler that forks.
-_building = threading.RLock()
-
-
-def _after_fork_in_child() -> None:
-    global _building
-    # Not released: a server that forks in C may have called no hook before.
-    _building = threading.RLock()
+_building = PerProcess(threading.RLock)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=lambda: _building.acquire(),
-        after_in_parent=lambda: _building.release(),
-        after_in_child=_after_fork_in_child,
+        before=lambda: _building.get().acquire(),
+        after_in_parent=lambda: _building.get().release(),
     )
 
 
@@ -97,7 +91,7 @@ def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Cl
 
     Raises `OSError` that names the option, where a file of certificates can't be used.
     """
-    with _building:
+    with _building.get():
         context = _ssl_context(network)
         client: httpx.Client = _Client(
             verify=context,
