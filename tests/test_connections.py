@@ -428,7 +428,7 @@ def test_whatever_broke_the_next_try_delivers(
         assert re.fullmatch(rf"\w+: .*({broken.says}).*", stats.last_error or "")
         assert [message["messageId"] for message in there.segment.messages] == captured
         end_mirror()
-    assert descriptors() == before
+    assert not descriptors().items() - before.items()
 
 
 @pytest.mark.parametrize("how", ["closed", "taken"])
