@@ -357,7 +357,7 @@ class TlsCollector(Collector):
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__()
-        self._tls = tls
+        self.tls = tls
 
     def start(self) -> None:
         super().start()
@@ -367,7 +367,7 @@ class TlsCollector(Collector):
         def accept_tls() -> tuple[socket.socket, Any]:
             connection, address = accept()
             # The handshake is made by the thread of the connection, with the first byte it reads.
-            tls = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            tls = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             return tls, address
 
         self._server.get_request = accept_tls  # type: ignore[method-assign]

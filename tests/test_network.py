@@ -390,6 +390,26 @@ def test_a_message_that_waits_for_a_file_is_delivered_once_it_is_there(
     assert integration.stats.delivered == 1
 
 
+def test_a_file_of_certificates_that_was_replaced_is_read_anew_after_a_failure(
+    tls_segment: TlsCollector,
+    init: Init,
+    problems: SimpleQueue[str],
+    ca_file: str,
+) -> None:
+    integration = init(ca_certs=ca_file, segment={"host": tls_segment.url})
+    capture()
+    assert integration.flush(10.0)
+    tls_segment.stop()
+    successor = trustme.CA()
+    tls_segment.tls = server_context(successor)
+    tls_segment.start()
+    capture()
+    assert "CERTIFICATE_VERIFY_FAILED" in problems.get(timeout=10.0)
+    successor.cert_pem.write_to_path(ca_file)
+    assert integration.flush(10.0)
+    assert integration.stats.delivered == 2
+
+
 # The limit of time for one exchange, below HTTP; the rest is in test_faults.py
 
 
