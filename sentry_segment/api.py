@@ -70,7 +70,7 @@ class SegmentApi:
     def __init__(self, options: Options, network: NetworkOptions) -> None:
         self._options = options
         self._network = network
-        self._deadline = Deadline()
+        self._deadline = Deadline(network.socket_options)
         self._client: httpx.Client | None = None
         self._knows_track = True  # until the server has taken a message by /v1/batch alone
         # The write key is the user name of Basic authentication, without a password.
@@ -113,7 +113,7 @@ class SegmentApi:
         self._deadline.disconnect()
         # Not closed: a thread of the parent may have held the client's locks.
         self._client = None
-        self._deadline = Deadline()
+        self._deadline = Deadline(self._network.socket_options)
 
     def prepare(self) -> httpx.Client:
         """Build the HTTP client, unless it is there.

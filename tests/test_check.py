@@ -76,8 +76,6 @@ Check = Callable[..., Checked]
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
     """`check(host, *arguments)`: run in this process, with the write key in the environment."""
-    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUEST_METHOD"):
-        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("SEGMENT_WRITE_KEY", WRITE_KEY)
 
     def check(host: str, *arguments: str) -> Checked:
@@ -299,7 +297,7 @@ def test_the_proxy_in_use_is_shown_without_its_password(
 def test_no_proxy_is_heeded(
     collector: Collector, check: Check, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ALL_PROXY", f"127.0.0.1:{closed_port}")
+    monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{closed_port}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     checked = check(collector.url)
     assert checked.status == 0
@@ -325,7 +323,7 @@ def test_a_socks_proxy_is_asked_for_a_tunnel(
     collector: Collector, segment: Collector, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speak_socks(collector)
-    monkeypatch.setenv("ALL_PROXY", f"socks5://{netloc(collector)}")
+    monkeypatch.setenv("HTTP_PROXY", f"socks5://{netloc(collector)}")
     checked = check("http://segment.invalid")
     assert checked.status == 0
     assert checked.steps[3:] == ["connection", "tunnel", "request", "answer"]
@@ -397,7 +395,7 @@ def test_a_socks_proxy_that_refuses(
     collector: Collector, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before_reading(collector, lambda connection, _: connection.sendall(b"\x05\xff"))
-    monkeypatch.setenv("ALL_PROXY", f"socks5://{netloc(collector)}")
+    monkeypatch.setenv("HTTP_PROXY", f"socks5://{netloc(collector)}")
     checked = check("http://segment.invalid")
     assert checked.failed == "tunnel"
     assert "Have the proxy allow connections to segment.invalid." in checked.text
@@ -435,7 +433,7 @@ def test_a_proxy_whose_url_cannot_be_used(
 
 def test_a_socks_proxy_needs_a_package(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
     checked = check("https://api.segment.io")
     assert checked.failed == "proxy"
     assert "httpx[socks]" in checked.text

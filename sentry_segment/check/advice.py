@@ -55,9 +55,7 @@ _OTHER_NAME, _OTHER_ADDRESS = 62, 64
 
 def for_proxy(error: Exception) -> Failure:
     """For a proxy's URL that can't be used."""
-    return Failure(
-        str(error), "Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, in small letters too."
-    )
+    return Failure(str(error), "Look at HTTPS_PROXY and HTTP_PROXY, in small letters too.")
 
 
 def for_certificates(error: Exception, source: str) -> Failure:
