@@ -15,7 +15,8 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import Context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,16 +65,32 @@ def capture_messages() -> Iterator[list[TrackMessage]]:
 
 
 @contextmanager
-def scopes_of_its_own() -> Iterator[None]:
+def scopes_of_its_own(test_case: object = None) -> Iterator[None]:
     """Run the block without what others have set on Sentry's scopes, and leave nothing there.
 
     That is a user, and what Django's test client leaves of each request: it goes round the WSGI
     handler, in which Sentry's SDK opens a scope for it.
+
+    `test_case` is the test's object, if it has one: from Python 3.11 on, that of a
+    `unittest.IsolatedAsyncioTestCase` runs the test in a copy of the context that it made before
+    any fixture.
     """
     isolation, current = Scope(ty=ScopeType.ISOLATION), Scope(ty=ScopeType.CURRENT)
     # In the oldest SDKs a scope that was forked has no such attribute.
     isolation.set_client(getattr(Scope.get_isolation_scope(), "client", None))
     current.set_client(getattr(Scope.get_current_scope(), "client", None))
+    copies = [v for v in getattr(test_case, "__dict__", {}).values() if isinstance(v, Context)]
+    with ExitStack() as entered:
+        entered.enter_context(_scopes(isolation, current))
+        for copy in copies:
+            scopes = _scopes(isolation, current)
+            copy.run(scopes.__enter__)
+            entered.callback(copy.run, scopes.__exit__, None, None, None)
+        yield
+
+
+@contextmanager
+def _scopes(isolation: Scope, current: Scope) -> Iterator[None]:
     with use_isolation_scope(isolation), use_scope(current):
         yield
 
