@@ -400,7 +400,7 @@ def test_forks_while_threads_capture_into_the_spool(
             if not child:
                 status = 1
                 try:
-                    signal.alarm(30)
+                    signal.alarm(120)
                     event: Any = envelope.items[0].payload.json
                     event["user"]["id"] = f"child {number}"
                     integration.mirror(envelope)
@@ -408,7 +408,7 @@ def test_forks_while_threads_capture_into_the_spool(
                     wait_until(lambda: not integration.stats.queued)
                     if number % 2:
                         os.kill(os.getpid(), signal.SIGKILL)
-                    status = 0 if integration.flush(20.0) else 2
+                    status = 0 if integration.flush(60.0) else 2
                 finally:
                     os._exit(status)
             statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -417,17 +417,22 @@ def test_forks_while_threads_capture_into_the_spool(
         for thread in threads:
             thread.join()
     assert statuses == [0, -signal.SIGKILL] * (FORKS // 2)
-    assert integration.flush(30.0)
+    assert integration.flush(60.0)
     assert is_sound(path)
+    # By those that were killed. Read first: where this takes longer than a lease, the parent and
+    # the later children take it over, and are at it now.
+    left = Counter(each["userId"] for each in kept(path))
     sent = Counter(each["userId"] for each in collector.messages)
-    left = Counter(each["userId"] for each in kept(path))  # by those that were killed
     for number in range(FORKS):
         user = f"child {number}"
-        # One killed between the answer and the deletion has both.
-        assert sent[user] + left[user] in ([1] if number % 2 == 0 else [1, 2])
-        assert sent[user] or number % 2
+        if number % 2 == 0:
+            assert (sent[user], left[user]) == (1, 0)
+        else:
+            # One killed between the answer and the deletion has both.
+            assert sent[user] + left[user] >= 1
     stats = integration.stats
-    assert sent["first"] + sent["u1"] == stats.mirrored == stats.delivered
+    assert sent["first"] + sent["u1"] == stats.mirrored
+    assert stats.mirrored <= stats.delivered <= stats.mirrored + stats.recovered
     assert adds_up(stats)
 
 
