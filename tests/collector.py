@@ -30,6 +30,9 @@ from typing import Any
 
 HOST = "127.0.0.1"
 
+PATIENCE = 60.0
+"""Seconds to wait for what takes less than one, on a machine that is not busy."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -182,12 +185,12 @@ class Collector:
         """The payloads of the items of type `event`."""
         return [payload for kind, payload in self.items if kind == "event"]
 
-    def wait_for(self, predicate: Callable[[], bool], timeout: float = 10.0) -> bool:
+    def wait_for(self, predicate: Callable[[], bool], timeout: float = PATIENCE) -> bool:
         """Wait until the predicate holds, asked at each arrival; whether it does in the end."""
         with self._changed:
             return self._changed.wait_for(predicate, timeout)
 
-    def wait_for_messages(self, n: int, timeout: float = 10.0) -> list[dict[str, Any]]:
+    def wait_for_messages(self, n: int, timeout: float = PATIENCE) -> list[dict[str, Any]]:
         """The accepted messages, once there are `n`. Raises `TimeoutError` where there are not."""
         if not self.wait_for(lambda: len(self._messages) >= n, timeout):
             raise TimeoutError(
@@ -300,7 +303,7 @@ class _Server(ThreadingHTTPServer):
         for connection in self._connections.values():
             _shut(connection)
         for thread in self._connections:
-            thread.join(timeout=10.0)
+            thread.join(timeout=PATIENCE)
 
 
 class _Handler(BaseHTTPRequestHandler):

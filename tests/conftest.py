@@ -13,6 +13,7 @@ from sentry_sdk.scope import Scope
 import support
 from collector import Collector
 from inspectors import Poster
+from scripts import Script
 from sentry_segment import SegmentIntegration
 from sentry_segment.inspector.server import Inspector
 from support import WRITE_KEY, Init
@@ -43,6 +44,14 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for scheme in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{scheme}_proxy", raising=False)
         monkeypatch.delenv(f"{scheme}_proxy".upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_script_left() -> Iterator[None]:
+    """A test that fails leaves no process to those after it."""
+    yield
+    while Script.started:
+        Script.started.pop().kill()
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from collector import Collector
+from collector import PATIENCE, Collector
 from support import WRITE_KEY
 
 PREAMBLE = """
@@ -34,7 +34,7 @@ PREAMBLE = """
         sentry_sdk.capture_event({{"exception": {{"values": [{{"type": name}}]}}}})
 
     def wait_until(condition):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + {patience}
         while not condition():
             assert time.monotonic() < deadline, "waited in vain"
             time.sleep(0.01)
@@ -57,9 +57,13 @@ class Ended:
 class Script:
     """A process under way. The test talks to it by lines."""
 
+    started: ClassVar[list[Script]] = []
+    """Those of the test that runs. What it leaves is ended after it."""
+
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.pid = process.pid
+        self.started.append(self)
 
     def tell(self) -> None:
         """Have its `told()` return."""
@@ -78,11 +82,11 @@ class Script:
     def kill(self) -> None:
         """End it as `kill -9` does."""
         self._process.kill()
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=2 * PATIENCE)
 
     def end(self) -> Ended:
         """Wait for its end. What it has printed is whole only where no `line` was read before."""
-        out, err = self._process.communicate(timeout=60)
+        out, err = self._process.communicate(timeout=2 * PATIENCE)
         return Ended(self._process.returncode, out, err)
 
 
@@ -95,7 +99,8 @@ def start(
     measured: bool = True,
 ) -> Script:
     """Start a script. Where it may not write files, its coverage is not `measured`."""
-    code = textwrap.dedent(preamble.format(key=WRITE_KEY)) + textwrap.dedent(script)
+    begin = preamble.format(key=WRITE_KEY, patience=PATIENCE)
+    code = textwrap.dedent(begin) + textwrap.dedent(script)
     return Script(
         subprocess.Popen(
             [sys.executable, "-c", code, dsn or collector.dsn, collector.url, str(spool or "")],

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sentry_sdk.integrations import Integration
 
-from collector import Collector, Reply
+from collector import PATIENCE, Collector, Reply
 from sentry_segment import Stats
 from sentry_segment.spool import Spool
 from support import WRITE_KEY
@@ -27,7 +27,7 @@ MAX_BYTES = 100_000_000
 
 def query(path: Path, statement: str, *parameters: Any) -> list[Any]:
     """What a statement gives, on a connection of its own."""
-    with closing(sqlite3.connect(path, timeout=10.0, isolation_level=None)) as db:
+    with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as db:
         return db.execute(statement, parameters).fetchall()
 
 
@@ -65,7 +65,7 @@ def outage(collector: Collector, status: int = 503) -> None:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """For what nothing signals."""
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)

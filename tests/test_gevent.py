@@ -31,7 +31,7 @@ IMPORTS = """
         return sentry_sdk.capture_event({{"exception": {{"values": [{{"type": name}}]}}}})
 
     def wait_until(condition):
-        with gevent.Timeout(20.0):
+        with gevent.Timeout({patience}):
             while not condition():
                 gevent.sleep(0.001)
 """

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import sentry_sdk
 
 from collector import Call, Collector, Reply
 from faults import arrived, hold
-from scripts import Script, names, run, start
+from scripts import names, run, start
 from spools import (
     FILES,
     adds_up,
@@ -57,15 +56,6 @@ SENDS_WHAT_WAS_LEFT = f"""
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "spool.db"
-
-
-@pytest.fixture
-def scripts() -> Iterator[list[Script]]:
-    """Processes of a test, ended after it."""
-    started: list[Script] = []
-    yield started
-    for each in started:
-        each.kill()
 
 
 # Ends
@@ -172,7 +162,7 @@ def test_what_a_killed_process_had_spooled_is_sent_when_its_lease_has_lapsed(
 
 @pytest.mark.skipif(not begins_at_init, reason="this SDK does not tell an integration its options")
 def test_a_process_that_captures_nothing_waits_for_the_lease_of_a_killed_one(
-    collector: Collector, path: Path, scripts: list[Script]
+    collector: Collector, path: Path
 ) -> None:
     outage(collector)
     killed = start(collector, SPOOLS_5, spool=path)
@@ -190,7 +180,6 @@ def test_a_process_that_captures_nothing_waits_for_the_lease_of_a_killed_one(
         """,
         spool=path,
     )
-    scripts.append(script)
     assert script.line() == "began"
     let_leases_lapse(path)
     collector.wait_for_messages(5)
@@ -225,7 +214,7 @@ def test_a_process_killed_during_a_request_loses_nothing(
 
 
 def test_several_processes_on_one_file_deliver_each_message_once(
-    collector: Collector, path: Path, scripts: list[Script]
+    collector: Collector, path: Path
 ) -> None:
     script = """
         integration = init(transport_queue_size=1_000)
@@ -238,9 +227,10 @@ def test_several_processes_on_one_file_deliver_each_message_once(
         print(stats.mirrored, stats.delivered, stats.queued, stats.spooled, flush=True)
         told()
     """
-    for process in range(4):
-        named = script.replace("PROCESS", str(process))
-        scripts += [start(collector, named, spool=path)]
+    scripts = [
+        start(collector, script.replace("PROCESS", str(process)), spool=path)
+        for process in range(4)
+    ]
     assert [each.line() for each in scripts] == ["ready"] * 4
     for each in scripts:
         each.tell()
@@ -323,7 +313,7 @@ def test_no_connection_is_open_across_a_fork(collector: Collector, init: Init, p
 
 @posix
 def test_a_child_that_is_killed_leaves_its_messages_to_its_parent(
-    collector: Collector, path: Path, scripts: list[Script]
+    collector: Collector, path: Path
 ) -> None:
     outage(collector)
     script = start(
@@ -350,7 +340,6 @@ def test_a_child_that_is_killed_leaves_its_messages_to_its_parent(
         """,
         spool=path,
     )
-    scripts.append(script)
     assert script.line() == "killed"
     let_leases_lapse(path)
     assert script.line() == "recovered"
@@ -411,7 +400,7 @@ def test_forks_while_threads_capture_into_the_spool(
             if not child:
                 status = 1
                 try:
-                    signal.alarm(30)
+                    signal.alarm(120)
                     event: Any = envelope.items[0].payload.json
                     event["user"]["id"] = f"child {number}"
                     integration.mirror(envelope)
@@ -419,7 +408,7 @@ def test_forks_while_threads_capture_into_the_spool(
                     wait_until(lambda: not integration.stats.queued)
                     if number % 2:
                         os.kill(os.getpid(), signal.SIGKILL)
-                    status = 0 if integration.flush(20.0) else 2
+                    status = 0 if integration.flush(60.0) else 2
                 finally:
                     os._exit(status)
             statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -428,17 +417,22 @@ def test_forks_while_threads_capture_into_the_spool(
         for thread in threads:
             thread.join()
     assert statuses == [0, -signal.SIGKILL] * (FORKS // 2)
-    assert integration.flush(30.0)
+    assert integration.flush(60.0)
     assert is_sound(path)
+    # By those that were killed. Read first: where this takes longer than a lease, the parent and
+    # the later children take it over, and are at it now.
+    left = Counter(each["userId"] for each in kept(path))
     sent = Counter(each["userId"] for each in collector.messages)
-    left = Counter(each["userId"] for each in kept(path))  # by those that were killed
     for number in range(FORKS):
         user = f"child {number}"
-        # One killed between the answer and the deletion has both.
-        assert sent[user] + left[user] in ([1] if number % 2 == 0 else [1, 2])
-        assert sent[user] or number % 2
+        if number % 2 == 0:
+            assert (sent[user], left[user]) == (1, 0)
+        else:
+            # One killed between the answer and the deletion has both.
+            assert sent[user] + left[user] >= 1
     stats = integration.stats
-    assert sent["first"] + sent["u1"] == stats.mirrored == stats.delivered
+    assert sent["first"] + sent["u1"] == stats.mirrored
+    assert stats.mirrored <= stats.delivered <= stats.mirrored + stats.recovered
     assert adds_up(stats)
 
 

@@ -342,12 +342,12 @@ def test_forks_while_other_threads_put_and_flush(collector: Collector, init: Ini
             if not child:
                 status = 1
                 try:
-                    signal.alarm(30)
+                    signal.alarm(120)
                     with sentry_sdk.new_scope():
                         in_child = envelope()
                         in_child.items[0].payload.json["user"]["id"] = f"child {number}"
                         integration.mirror(in_child)
-                    status = 0 if integration.flush(20.0) else 2
+                    status = 0 if integration.flush(60.0) else 2
                 finally:
                     os._exit(status)
             statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -25,17 +25,21 @@ def test_nothing_that_was_spooled_is_lost_in_a_trial_by_fire() -> None:
     assert report.delivered >= report.spooled
 
 
+def children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="this system has no /proc")
 def test_a_trial_that_fails_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[int] = []
+    before = children()
+    started: set[str] = set()
 
     def fail(folder: str, kind: str) -> int:
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-        started.extend(map(int, children.split()))
+        started.update(children() - before)
         raise RuntimeError("the trial failed")
 
     monkeypatch.setattr(trial, "noted", fail)
     with pytest.raises(RuntimeError, match="the trial failed"):
         trial.run(seconds=0.0, workers=3, seed=20)
     assert len(started) >= 3
-    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert not started & children()
