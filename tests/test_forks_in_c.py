@@ -18,6 +18,13 @@ FORK = """
     import _imp, ctypes
 
     def fork():
+        # A thread that waits for the interpreter's lock at this moment would leave that lock
+        # unusable in the child: whoever forks so has to see that none does.
+        is_busy = True
+        while is_busy:
+            before = time.process_time()
+            time.sleep(0.05)
+            is_busy = time.process_time() - before > 0.005
         _imp.acquire_lock()
         child = ctypes.PyDLL(None).fork()  # which keeps the interpreter's lock meanwhile
         if child == 0 and {has_hook}:
