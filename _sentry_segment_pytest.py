@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def segment_messages() -> Iterator[list[TrackMessage]]:
+def segment_messages(request: pytest.FixtureRequest) -> Iterator[list[TrackMessage]]:
     """The messages for Segment of this test, collected instead of sent.
 
     See `sentry_segment.testing.capture_messages`. No user that another test has told Sentry is
@@ -24,5 +24,5 @@ def segment_messages() -> Iterator[list[TrackMessage]]:
     """
     from sentry_segment.testing import capture_messages, scopes_of_its_own
 
-    with scopes_of_its_own(), capture_messages() as messages:
+    with scopes_of_its_own(request.instance), capture_messages() as messages:
         yield messages

@@ -20,9 +20,9 @@ time. Where a step fails, it says what to do. Nothing is sent to Sentry.
 The message is a track call named "{EVENT_NAME}", of the user "{USER_ID}".
 """
 _CHECK_END = """\
-The environment's proxy and certificates are used: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY,
-SSL_CERT_FILE, SSL_CERT_DIR. What you pass to sentry_sdk.init instead (https_proxy, ca_certs) is
-not known here: set the variables for it.
+The environment's proxy and certificates are used: HTTPS_PROXY, HTTP_PROXY, NO_PROXY,
+SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CLIENT_CERT_FILE, CLIENT_KEY_FILE. What you pass to
+sentry_sdk.init instead (https_proxy, ca_certs) is not known here: set the variables for it.
 
 exit status:
   0    the message was taken

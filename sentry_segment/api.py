@@ -32,6 +32,11 @@ _AFTER_SENDING = (
     httpx.WriteError,
     httpx.WriteTimeout,
 )
+# How a server answers that does not know the path. Segment's own libraries use /v1/batch alone,
+# and so some compatible servers have no other.
+_NO_SUCH_PATH = frozenset({404, 405})
+# Segment's servers may refuse a request for good that was tried 100 times.
+_MAX_RETRY_COUNT = 50
 
 Trace = Callable[[str, dict[str, Any]], None]
 
@@ -40,6 +45,8 @@ Trace = Callable[[str, dict[str, Any]], None]
 class Answer:
     """What a request was answered with."""
 
+    path: str
+    """`/v1/track` or `/v1/batch`."""
     status: int
     headers: Mapping[str, str]
     location: str
@@ -63,8 +70,9 @@ class SegmentApi:
     def __init__(self, options: Options, network: NetworkOptions) -> None:
         self._options = options
         self._network = network
-        self._deadline = Deadline()
+        self._deadline = Deadline(network.socket_options)
         self._client: httpx.Client | None = None
+        self._knows_track = True  # until the server has taken a message by /v1/batch alone
         # The write key is the user name of Basic authentication, without a password.
         self._credentials = b64encode(f"{options.write_key}:".encode()).decode()
 
@@ -105,7 +113,7 @@ class SegmentApi:
         self._deadline.disconnect()
         # Not closed: a thread of the parent may have held the client's locks.
         self._client = None
-        self._deadline = Deadline()
+        self._deadline = Deadline(self._network.socket_options)
 
     def prepare(self) -> httpx.Client:
         """Build the HTTP client, unless it is there.
@@ -125,15 +133,25 @@ class SegmentApi:
     ) -> Answer:
         """As `send`, but the answer itself; raises where there is none.
 
+        A lone message goes to `/v1/track`, as the server-side plugin's do. Where the server does
+        not know that path it goes to `/v1/batch`, as part of the same try, and so do all after it.
+
         `watch` is told of the steps, as httpx's request extension `trace` is
         (https://www.python-httpx.org/advanced/extensions/#trace).
         """
-        sent_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        sent_at = sent_at.replace("+00:00", "Z")
-        if len(messages) == 1:
-            path, body = "/v1/track", track_body(messages[0], sent_at)
-        else:
-            path, body = "/v1/batch", batch_body(messages, sent_at)
+        self._deadline.set(seconds)
+        if len(messages) > 1 or not self._knows_track:
+            return self._post("/v1/batch", batch_body(messages, _now()), retry_count, watch)
+        answer = self._post("/v1/track", track_body(messages[0], _now()), retry_count, watch)
+        if answer.status not in _NO_SUCH_PATH:
+            return answer
+        batch = self._post("/v1/batch", batch_body(messages, _now()), retry_count, watch)
+        if batch.status in _NO_SUCH_PATH:
+            return answer  # the host has neither
+        self._knows_track = False
+        return batch
+
+    def _post(self, path: str, body: bytes, retry_count: int, watch: Trace | None) -> Answer:
         headers = self._headers(retry_count)
         if self._options.gzip:
             body = gzip.compress(body, compresslevel=6)
@@ -141,26 +159,27 @@ class SegmentApi:
 
         if self._deadline.has_lost_connection:
             self.close()
-        client = self.prepare()
         trace: Trace = self._deadline.trace
         if watch is not None:
             trace = _both(trace, watch)
-        self._deadline.set(seconds)
-        is_whole = False
+        client, is_whole = self.prepare(), False
         try:
             with client.stream(
                 "POST",
                 self._options.host + path,
                 content=body,
                 headers=headers,
-                timeout=seconds,
+                timeout=self._deadline.remaining(),
                 extensions={"trace": trace},
             ) as response:
                 text, is_whole = _read(response)
                 location = response.extensions["location"]
-                return Answer(response.status_code, response.headers, location, text, is_whole)
+                return Answer(
+                    path, response.status_code, response.headers, location, text, is_whole
+                )
         finally:
-            if not is_whole:
+            # It is another's, where this is a greenlet that went on in a forked child.
+            if not is_whole and self._client is client:
                 self.close()
 
     def masked(self, text: str) -> str:
@@ -177,8 +196,13 @@ class SegmentApi:
             "Accept-Encoding": "identity",
         }
         if retry_count:
-            headers["X-Retry-Count"] = str(retry_count)
+            headers["X-Retry-Count"] = str(min(retry_count, _MAX_RETRY_COUNT))
         return headers
+
+
+def _now() -> str:
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return now.replace("+00:00", "Z")
 
 
 def _both(first: Trace, second: Trace) -> Trace:

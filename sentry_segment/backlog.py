@@ -166,16 +166,15 @@ class Backlog:
         except SpoolError as error:
             self._failed(error)
 
-    def take_batch(self, besides: Sequence[Encoded] = ()) -> list[Encoded]:
-        """The oldest messages that fit into one request, `besides` others; or one that has no JSON
-        form."""
+    def take_batch(self) -> list[Encoded]:
+        """The oldest messages that fit into one request; or one that has no JSON form."""
         if self._encoded and self._encoded[0].error is not None:
             return self._hand_out([self._encoded.popleft()])
         if self._readable() and self._spool is not None:
             try:
                 taken = [*self._out, *self._undeleted]
-                rows = self._spool.read(self._writers(), taken, [each.body for each in besides])
-                if rows or besides:
+                rows = self._spool.read(self._writers(), without=taken)
+                if rows:
                     return self._hand_out([Encoded(row.body, row=row) for row in rows])
                 with self._counters.lock:
                     self._lose(list(self._held))  # somebody has removed them
@@ -183,7 +182,7 @@ class Backlog:
                 self._failed(error)
         if self._spool_works():
             return []  # what waits in memory is to be spooled first
-        return self._hand_out(self._take_from_memory(besides))
+        return self._hand_out(self._take_from_memory())
 
     def _hand_out(self, messages: list[Encoded]) -> list[Encoded]:
         for each in messages:
@@ -406,17 +405,14 @@ class Backlog:
                 raise
         return True
 
-    def _take_from_memory(self, besides: Sequence[Encoded]) -> list[Encoded]:
+    def _take_from_memory(self) -> list[Encoded]:
         batch: list[Encoded] = []
-        size = sum(len(each.body) for each in besides)
+        size = 0
         while self._encoded or self._encode_next():
             first = self._encoded[0]
             size += len(first.body)
-            others = len(batch) + len(besides)
             # A message that has no JSON form is handed out alone.
-            if batch and first.error is not None:
-                break
-            if others and first.error is None and not fits(others + 1, size):
+            if batch and (first.error is not None or not fits(len(batch) + 1, size)):
                 break
             batch.append(self._encoded.popleft())
             if first.error is not None:

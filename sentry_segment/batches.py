@@ -14,9 +14,7 @@ from sentry_segment.verdict import Verdict, backoff
 SUSPECT_AFTER = 3
 """Failures of a batch, after which the fault may be that of a message, and not the server's."""
 
-# A message is tried in the place of a suspect after so many failures of whatever was tried. More
-# and more seldom, for in an outage the one that is taken at its end overtakes those before it.
-_PROBE_AFTER = frozenset(SUSPECT_AFTER * 2**n for n in range(32))
+_PROBE_EVERY = 3  # failures, after which something else is tried in the place of a suspect
 
 BLAMED_AFTER = 2
 """Failures of a suspect between requests that were taken, after which it is a message's."""
@@ -55,12 +53,13 @@ class Batches:
     """Chooses what is tried next, one batch at a time, and concludes from what came of it.
 
     As long as nothing fails, that is one batch of the backlog after the other. One that fails is
-    tried again. After `SUSPECT_AFTER` failures it is a suspect, and now and then a single message
-    of it is tried in its place. In an outage that fails too, and no more requests are made than
-    before. Where it is taken, the server works, and the suspect is tried whole: after an outage,
-    that ends it. If it goes on failing while single messages of it are taken, it is split, until
-    each offender stands alone. Offenders wait aside, and are tried when their time has come. Who
-    has failed there `GIVE_UP_AFTER` times, each time between requests that were taken, is given up.
+    tried again. After `SUSPECT_AFTER` failures it is a suspect, and now and then something else is
+    tried in its place: a single message of it, or the next batch of the backlog. In an outage that
+    fails too, and no more requests are made than before. Where it is taken, the server works, and
+    the suspect is tried whole: after an outage, that ends it. If it goes on failing while others
+    are taken, it is split, until each offender stands alone. Offenders wait aside, and are tried
+    when their time has come. Who has failed there `GIVE_UP_AFTER` times, each time between requests
+    that were taken, is given up.
 
     So a server that fails at most requests, whatever is in them, gives nobody up: what it fails at,
     it takes some tries later, long before so many others were taken in between.
@@ -73,6 +72,7 @@ class Batches:
         # What failed since the latest request that was taken; `None` where anything else but
         # suspects did.
         self._accused: list[Batch] | None = None
+        self._probed = 0  # how many probes have failed: each is another than the one before
         self.failing = 0
         """How many requests have failed since the latest that was taken."""
 
@@ -113,19 +113,35 @@ class Batches:
                 return Batch(messages) if messages else None
             self._waiting.append(Batch(messages))
         batch = self._waiting[0]
-        if not batch.is_suspect or not (self._accused or self.failing in _PROBE_AFTER):
-            return batch
-        if all(len(each.messages) == 1 for each in self._waiting):
-            # Those that came later show as well whether the server works.
-            messages = self._backlog.take_batch(besides=batch.messages)
+        if batch.is_suspect and (self._accused or self._is_time_to_probe()):
+            return self._probe() or batch
+        return batch
+
+    def _is_time_to_probe(self) -> bool:
+        return self.failing > 0 and self.failing % _PROBE_EVERY == 0
+
+    def _probe(self) -> Batch | None:
+        """What is tried in the place of a suspect; `None` where there is nothing else.
+
+        By turns the next batch of the backlog and a message of those that were handed out, as long
+        as these fail.
+        """
+        first = self._waiting[0]
+        suspects = [each for each in self._waiting if each is not first or len(each.messages) > 1]
+        if self._probed % 2 or not suspects:
+            messages = self._backlog.take_batch()
             if messages and messages[0].error is not None:
                 return Batch(messages)
-            batch.messages += messages
-            batch.probes = 1
+            if messages:
+                self._waiting.append(Batch(messages))
+                return self._waiting[-1]
+        if not suspects:
+            return None
+        batch = suspects[self._probed // 2 % len(suspects)]
         if len(batch.messages) == 1:
             return batch
-        probe = batch.messages[batch.probes % len(batch.messages)]
-        return Batch([probe], batch.tries, probe_of=batch)
+        message = batch.messages[batch.probes % len(batch.messages)]
+        return Batch([message], batch.tries, probe_of=batch)
 
     def taken(self, batch: Batch) -> Batch | None:
         """The server took it, or refused it for good: it is no longer among what is to be tried.
@@ -156,23 +172,22 @@ class Batches:
         batch.tries += 1
         self.failing += 1
         is_aside = batch in self._aside
+        self._probed += not is_aside and batch is not self._waiting[0]
         if batch.probe_of is not None:
             batch.probe_of.probes += 1
         elif verdict.is_suspicious:
             batch.failures += 1
-            batch.is_suspect |= batch.failures >= SUSPECT_AFTER
-        if batch.probe_of is not None or not (verdict.is_suspicious and batch.is_suspect):
+        if not verdict.is_suspicious or not batch.is_suspect:
             self._accused = None
+            batch.is_suspect |= batch.probe_of is None and batch.failures >= SUSPECT_AFTER
         elif self._accused is not None:
             self._accused.append(batch)
-            if not is_aside and len(batch.messages) == 1:
+            if not is_aside:
                 self._waiting.remove(batch)
-                self._aside.append(batch)
-                is_aside = True
+                is_aside = len(batch.messages) == 1
+                (self._aside if is_aside else self._waiting).append(batch)
         if is_aside:
             self._defer(batch, now)
-        elif batch.is_suspect:
-            self._waiting.rotate(-1)  # it is the first, and not a probe
         return not is_aside or self._accused is None
 
     def interrupted(self) -> None:

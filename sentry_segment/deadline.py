@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -22,11 +23,13 @@ class Deadline:
 
     `trace` is to be given as httpx's request extension of that name
     (https://www.python-httpx.org/advanced/extensions/#trace): it learns of each new connection
-    and has its network stream obey the deadline from then on. The stream also keeps its hands off
+    and has its network stream obey the deadline from then on, with the socket options given. The
+    stream also keeps its hands off
     a descriptor that is no longer its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, socket_options: Sequence[tuple[Any, ...]] = ()) -> None:
+        self._socket_options = socket_options
         self._at = 0.0
         self._stream: Any = None
         self._connected: Identity | None = None
@@ -40,6 +43,11 @@ class Deadline:
             stream = info["return_value"]
             self._connected = identity(_socket(stream))
             self._watch(stream)
+            try:
+                for option in self._socket_options:
+                    _socket(stream).setsockopt(*option)
+            except OSError as error:
+                raise OSError(f"socket_options: {error}") from error
 
     @property
     def has_lost_connection(self) -> bool:
@@ -65,7 +73,8 @@ class Deadline:
         self._at = float("-inf")
         self.close()
 
-    def _remaining(self, timeout: float | None) -> float:
+    def remaining(self, timeout: float | None = None) -> float:
+        """The seconds that are left, or `timeout` where that is less. Raises where none are."""
         remaining = self._at - monotonic()
         if remaining <= 0:
             raise httpx.ReadTimeout("no complete answer within the timeout")
@@ -77,10 +86,10 @@ class Deadline:
         connection, connected = _socket(stream), self._connected
         read, write, start_tls = stream.read, stream.write, stream.start_tls
 
-        def remaining(timeout: float | None) -> float:
+        def remaining(timeout: float | None = None) -> float:
             if not is_own(connection, connected):
                 raise httpx.NetworkError("the connection's descriptor was closed by another")
-            return self._remaining(timeout)
+            return self.remaining(timeout)
 
         def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
             data: bytes = read(max_bytes, remaining(timeout))
@@ -107,7 +116,7 @@ class Deadline:
             receive = outer.recv
 
             def receive_in_time(size: int) -> bytes:
-                outer.settimeout(remaining(None))
+                outer.settimeout(remaining())
                 return receive(size)
 
             outer.recv = receive_in_time  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from sentry_sdk.integrations import logging as sentry_logging
 
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
 from sentry_segment.foreign import from_signal_handler
-from sentry_segment.log import ProblemLog, describe, logger
+from sentry_segment.log import ProblemLog, describe, logger, warn
 from sentry_segment.message import Parts, TrackMessage, characters, draft, parts, track_message
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
@@ -109,15 +109,14 @@ class SegmentIntegration(Integration):
             write_key = None
         self._begin(options)
         if not self._options.write_key:
-            logger.warning(
+            warn(
                 "No write key: errors are not mirrored to Segment. "
-                "Pass write_key, or set the environment variable %s",
-                WRITE_KEY_VARIABLE,
+                f"Pass write_key, or set the environment variable {WRITE_KEY_VARIABLE}"
             )
         elif self._options.is_plain_http:
-            logger.warning(
-                "host is %s: messages and the write key will cross the network unencrypted",
-                self._options.host,
+            warn(
+                f"host is {self._options.host}: messages and the write key will cross the network "
+                f"unencrypted"
             )
 
     def _begin(self, options: Options) -> None:
@@ -158,11 +157,13 @@ class SegmentIntegration(Integration):
     @staticmethod
     def setup_once() -> None:
         """Called by the SDK once in a process, for the first client with this integration."""
-        # Our log lines must neither become events, breadcrumbs nor logs in Sentry.
-        sentry_logging.ignore_logger(logger.name)
-        ignore_logs = getattr(sentry_logging, "ignore_logger_for_sentry_logs", None)
-        if ignore_logs is not None:  # newer SDKs keep a second list
-            ignore_logs(logger.name)
+        # Our log lines must neither become events, breadcrumbs nor logs in Sentry, not even where
+        # they are handed on in other threads. There loguru calls a logger as its module is called.
+        for name in (logger.name, f"{logger.name}.*"):
+            sentry_logging.ignore_logger(name)
+            ignore_logs = getattr(sentry_logging, "ignore_logger_for_sentry_logs", None)
+            if ignore_logs is not None:  # newer SDKs keep a second list
+                ignore_logs(name)
         # Exit handlers run last in, first out: this one after Sentry's own, which the SDK sets up
         # after the integrations that are given to it.
         atexit.register(flush_at_exit)

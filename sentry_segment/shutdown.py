@@ -86,6 +86,11 @@ class ExitBudget:
         """How much of `timeout` a flush may take, where `exit_timeout` is allowed in all."""
         return max(0.0, min(timeout, exit_timeout - self._spent))
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether somebody has had enough."""
+        return self._spent == math.inf
+
     def exhaust(self) -> None:
         """Let no flush wait any more."""
         self._spent = math.inf

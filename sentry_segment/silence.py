@@ -1,9 +1,11 @@
-"""What keeps the mirror's own work out of Sentry, and its thread out of everyone's logs."""
+"""What keeps the mirror's own work out of Sentry and of others' traces, and its thread out of
+everyone's logs."""
 
 from __future__ import annotations
 
 import contextvars
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +52,7 @@ _not_in_silence = _NotInSilence()
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """A stretch of this thread's work that leaves no trace in Sentry.
+    """A stretch of this thread's work that leaves no trace in Sentry, nor in OpenTelemetry.
 
     Every hook of the SDK (for httpx, logging, threads, the standard library) asks the current
     scope for its client first, and finds one that has no integration.
@@ -61,10 +63,32 @@ def silence() -> Iterator[None]:
     was_silent = getattr(_here, "silent", False)
     _here.silent = True
     try:
-        with use_isolation_scope(Scope(client=client)), use_scope(Scope(client=client)):
+        with (
+            use_isolation_scope(Scope(client=client)),
+            use_scope(Scope(client=client)),
+            _untraced(),
+        ):
             yield
     finally:
         _here.silent = was_silent
+
+
+@contextmanager
+def _untraced() -> Iterator[None]:
+    """A stretch of which OpenTelemetry's instrumentations take no notice, where they are in use."""
+    context: Any = sys.modules.get("opentelemetry.context")
+    # The last name in the module: without it, another thread is about to import that.
+    key = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+    if key is None:
+        yield
+        return
+    within = context.set_value(key, True)
+    within = context.set_value("suppress_instrumentation", True, within)  # older ones ask for it
+    token = context.attach(within)
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def outside_any_request(function: Callable[[], T]) -> T:

@@ -61,19 +61,11 @@ class Spool:
                 db.execute(insert, (self.writer, body))
         return len(bodies)
 
-    def read(
-        self,
-        writers: Collection[int],
-        without: Collection[int] = (),
-        besides: Sequence[bytes] = (),
-    ) -> list[Row]:
-        """The oldest messages of these writers that fit into one batch, `besides` others.
-
-        Left out are those `without` which it is to be done, by id.
-        """
+    def read(self, writers: Collection[int], without: Collection[int]) -> list[Row]:
+        """The oldest messages of these writers that fit into one batch, but for some by id."""
         rows: list[Row] = []
         left_out = frozenset(without)
-        size = sum(map(len, besides))
+        size = 0
         with self._file.use() as db:
             for writer in sorted(writers):
                 query = "SELECT id, body FROM messages WHERE writer = ? ORDER BY id"
@@ -82,7 +74,7 @@ class Spool:
                         if number in left_out:
                             continue
                         size += len(body)
-                        if not fits(len(besides) + len(rows) + 1, size):
+                        if not fits(len(rows) + 1, size):
                             return rows
                         rows.append(Row(number, writer, body))
         return rows

@@ -246,7 +246,10 @@ class _UnusableError(sqlite3.OperationalError):
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    # Not `sqlite3.connect`: observers wrap that, and would show our SQL as the application's.
+    db = sqlite3.Connection(
+        path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
     try:
         _prepare(db)
     except BaseException:

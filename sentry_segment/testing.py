@@ -15,7 +15,8 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import Context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from sentry_sdk.transport import Transport
 from sentry_segment import relay
 from sentry_segment.encoding import EncodingError, MessageTooLongError, encode
 from sentry_segment.integration import SegmentIntegration
-from sentry_segment.log import logger
+from sentry_segment.log import warn
 from sentry_segment.message import Draft, TrackMessage, parts
 from sentry_segment.network import NetworkOptions
 from sentry_segment.transport import MirroringTransport
@@ -56,7 +57,7 @@ def capture_messages() -> Iterator[list[TrackMessage]]:
     finally:
         _close(messages)
     if not messages and Scope.get_client().get_integration(SegmentIntegration) is None:
-        logger.warning(
+        warn(
             "No messages for Segment: the active Sentry client has no SegmentIntegration. "
             "Have the test call sentry_sdk.init(integrations=[SegmentIntegration()]), "
             "or what calls that; it needs neither a DSN nor a write key"
@@ -64,16 +65,32 @@ def capture_messages() -> Iterator[list[TrackMessage]]:
 
 
 @contextmanager
-def scopes_of_its_own() -> Iterator[None]:
+def scopes_of_its_own(test_case: object = None) -> Iterator[None]:
     """Run the block without what others have set on Sentry's scopes, and leave nothing there.
 
     That is a user, and what Django's test client leaves of each request: it goes round the WSGI
     handler, in which Sentry's SDK opens a scope for it.
+
+    `test_case` is the test's object, if it has one: from Python 3.11 on, that of a
+    `unittest.IsolatedAsyncioTestCase` runs the test in a copy of the context that it made before
+    any fixture.
     """
     isolation, current = Scope(ty=ScopeType.ISOLATION), Scope(ty=ScopeType.CURRENT)
     # In the oldest SDKs a scope that was forked has no such attribute.
     isolation.set_client(getattr(Scope.get_isolation_scope(), "client", None))
     current.set_client(getattr(Scope.get_current_scope(), "client", None))
+    copies = [v for v in getattr(test_case, "__dict__", {}).values() if isinstance(v, Context)]
+    with ExitStack() as entered:
+        entered.enter_context(_scopes(isolation, current))
+        for copy in copies:
+            scopes = _scopes(isolation, current)
+            copy.run(scopes.__enter__)
+            entered.callback(copy.run, scopes.__exit__, None, None, None)
+        yield
+
+
+@contextmanager
+def _scopes(isolation: Scope, current: Scope) -> Iterator[None]:
     with use_isolation_scope(isolation), use_scope(current):
         yield
 
@@ -129,7 +146,7 @@ def _put(worker: Worker, message: Draft | TrackMessage) -> None:
     except EncodingError as error:
         too_long = isinstance(error, MessageTooLongError)
         worker.drop("send_error" if too_long else "internal_sdk_error")
-        logger.warning("A message can't be sent and was not collected: %s", error)
+        warn(f"A message can't be sent and was not collected: {error}")
         return
     worker.count_collected()
     for messages in _lists.copy():
@@ -167,7 +184,7 @@ def _mirror(integration: SegmentIntegration, envelope: Envelope) -> None:
     event = envelope.get_event()
     reason = integration.guarded(_why_not, event)
     if reason:
-        logger.warning("An event was not mirrored to Segment: %s", reason)
+        warn(f"An event was not mirrored to Segment: {reason}")
 
 
 _usual_mirror = SegmentIntegration.mirror
@@ -178,7 +195,7 @@ def _drop(integration: SegmentIntegration, reason: Any, text: str, quiet: bool =
     if integration._worker is not None:
         integration._worker.drop(reason)
     if text:
-        logger.warning("%s", text)
+        warn(text)
 
 
 def _why_not(event: Any) -> str | None:

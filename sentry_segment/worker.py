@@ -19,7 +19,7 @@ from sentry_segment.delivery import Delivery
 from sentry_segment.exchange import in_own_thread
 from sentry_segment.flushes import Flush, Flushes
 from sentry_segment.foreign import from_signal_handler
-from sentry_segment.log import ProblemLog, describe, logger
+from sentry_segment.log import ProblemLog, describe, warn
 from sentry_segment.message import Draft, TrackMessage
 from sentry_segment.network import NetworkOptions
 from sentry_segment.options import Options
@@ -385,13 +385,15 @@ class Worker:
         """Have the last messages written to the spool, and leave it to the next process."""
         if not self._backlog.is_spooling:
             return
-        while len(self._queue) and not self._backlog.is_hopeless and self._clock.now() < deadline:
+        while len(self._queue) and not self._backlog.is_hopeless:
             # Where there is a thread, it has the lock, and writes by itself.
             if self._running.acquire(timeout=0.01):
                 try:
                     self._tend()
                 finally:
                     self._running.release()
+                break
+            if self._clock.now() >= deadline:
                 break
         self._backlog.leave()
 
@@ -402,11 +404,9 @@ class Worker:
             self._reported_lost += lost
             self._counters.drop("network_error", lost)
             last_error = self._counters.last_error or "no answer yet"
-            logger.warning(
-                "%d message(s) could not be delivered to Segment (%s) before the process ended: %s",
-                lost,
-                self._options.host,
-                last_error,
+            warn(
+                f"{lost} message(s) could not be delivered to Segment ({self._options.host}) "
+                f"before the process ended: {last_error}"
             )
 
     def leave_to_parent(self) -> None:

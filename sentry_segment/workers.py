@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Hashable
 from weakref import WeakSet
@@ -65,14 +64,17 @@ def _workers_here() -> list[Worker]:
 def flush_at_exit() -> None:
     """Deliver, when the process ends, what Sentry's own exit hook did not have delivered."""
     flushes = [(worker, worker.begin_flush(worker.exit_timeout)) for worker in _workers_here()]
-    for worker, flush in flushes:
-        worker.finish_flush(flush)
-    leave_at_exit()
+    try:
+        for worker, flush in flushes:
+            worker.finish_flush(flush)
+    finally:  # Ctrl-C
+        leave_at_exit()
 
 
 def leave_at_exit() -> None:
     """Leave what the last flush did not have delivered: to another process, or for good."""
-    deadline = monotonic() + exit_budget.get().allow(_SPOOL_AT_EXIT, math.inf)
+    is_interrupted = exit_budget.get().is_exhausted
+    deadline = monotonic() + (0.0 if is_interrupted else _SPOOL_AT_EXIT)
     for worker in _workers_here():
         worker.leave_spool(deadline)
         worker.report_loss()

@@ -34,7 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the machine's settings reaches a test."""
-    for variable in ("SEGMENT_WRITE_KEY", "SENTRY_DSN", "SENTRY_PRINT_ENVELOPES"):
+    for variable in (
+        *("SEGMENT_WRITE_KEY", "SENTRY_DSN", "SENTRY_PRINT_ENVELOPES"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("CLIENT_CERT_FILE", "CLIENT_KEY_FILE"),
+        "REQUEST_METHOD",  # CGI, where HTTP_PROXY is no setting
+    ):
         monkeypatch.delenv(variable, raising=False)
     for scheme in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{scheme}_proxy", raising=False)

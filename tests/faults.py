@@ -55,6 +55,11 @@ def refuse(predicate: Callable[[dict[str, Any]], bool], status: int = 400) -> An
     return lambda call: Reply(status) if any(map(predicate, call.messages)) else None
 
 
+def knows_batch_alone(status: int = 404) -> Answer:
+    """Knows no path but that for batches, and answers so to all others."""
+    return lambda call: None if call.path.endswith("/v1/batch") else Reply(status)
+
+
 # What is done with a connection
 
 

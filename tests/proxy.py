@@ -41,6 +41,8 @@ class Proxy:
         self.requests: list[ProxyRequest] = []
         self.instead_of_tunnel: Takeover | None = None
         """Given the connection when CONNECT was read, to misbehave on it."""
+        self.authorization: str | None = None
+        """What a request must have as `Proxy-Authorization`, or it is refused."""
         self._server = _ProxyServer(self, tls)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -91,7 +93,8 @@ class _ProxyHandler(BaseHTTPRequestHandler):
     timeout = 10.0
 
     def do_POST(self) -> None:
-        self._keep()
+        if not self._keep():
+            return
         target = urlsplit(self.path)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         upstream = HTTPConnection(target.netloc, timeout=10.0)
@@ -107,7 +110,8 @@ class _ProxyHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def do_CONNECT(self) -> None:
-        self._keep()
+        if not self._keep():
+            return
         proxy = self.server.proxy
         if proxy.instead_of_tunnel is not None:
             proxy.instead_of_tunnel(self.connection, self.server.closing)
@@ -127,9 +131,15 @@ class _ProxyHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing: what was asked for is in the list."""
 
-    def _keep(self) -> None:
+    def _keep(self) -> bool:
+        """Keep the request; whether it may go on."""
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.proxy.requests.append(ProxyRequest(self.command, self.path, headers))
+        proxy = self.server.proxy
+        proxy.requests.append(ProxyRequest(self.command, self.path, headers))
+        if proxy.authorization in (None, headers.get("proxy-authorization")):
+            return True
+        self.send_error(407)
+        return False
 
 
 class SocksProxy:
@@ -347,7 +357,7 @@ class TlsCollector(Collector):
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__()
-        self._tls = tls
+        self.tls = tls
 
     def start(self) -> None:
         super().start()
@@ -357,7 +367,7 @@ class TlsCollector(Collector):
         def accept_tls() -> tuple[socket.socket, Any]:
             connection, address = accept()
             # The handshake is made by the thread of the connection, with the first byte it reads.
-            tls = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            tls = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             return tls, address
 
         self._server.get_request = accept_tls  # type: ignore[method-assign]

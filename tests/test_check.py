@@ -20,7 +20,16 @@ import sentry_sdk
 import trustme
 
 from collector import Collector, Reply, Takeover
-from faults import OK, before_reading, dripping, fault, pouring, reset, silent
+from faults import (
+    OK,
+    before_reading,
+    dripping,
+    fault,
+    knows_batch_alone,
+    pouring,
+    reset,
+    silent,
+)
 from pages import BLOCKS, rows
 from proxy import Proxy, TlsCollector, server_context
 from sentry_segment import SegmentIntegration, __version__
@@ -57,7 +66,7 @@ class Checked(NamedTuple):
         assert self.status == 1, self.out
         [line] = [line for line in self.out.splitlines() if " FAILED:" in line]
         assert line.startswith(self.steps[-1])
-        assert len(set(self.steps)) == len(self.steps)
+        assert len(set(self.steps)) == len(self.steps) or "is not known there" in self.out
         return self.steps[-1]
 
 
@@ -67,8 +76,6 @@ Check = Callable[..., Checked]
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
     """`check(host, *arguments)`: run in this process, with the write key in the environment."""
-    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUEST_METHOD"):
-        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("SEGMENT_WRITE_KEY", WRITE_KEY)
 
     def check(host: str, *arguments: str) -> Checked:
@@ -290,7 +297,7 @@ def test_the_proxy_in_use_is_shown_without_its_password(
 def test_no_proxy_is_heeded(
     collector: Collector, check: Check, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ALL_PROXY", f"127.0.0.1:{closed_port}")
+    monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{closed_port}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     checked = check(collector.url)
     assert checked.status == 0
@@ -316,7 +323,7 @@ def test_a_socks_proxy_is_asked_for_a_tunnel(
     collector: Collector, segment: Collector, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speak_socks(collector)
-    monkeypatch.setenv("ALL_PROXY", f"socks5://{netloc(collector)}")
+    monkeypatch.setenv("HTTP_PROXY", f"socks5://{netloc(collector)}")
     checked = check("http://segment.invalid")
     assert checked.status == 0
     assert checked.steps[3:] == ["connection", "tunnel", "request", "answer"]
@@ -388,7 +395,7 @@ def test_a_socks_proxy_that_refuses(
     collector: Collector, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before_reading(collector, lambda connection, _: connection.sendall(b"\x05\xff"))
-    monkeypatch.setenv("ALL_PROXY", f"socks5://{netloc(collector)}")
+    monkeypatch.setenv("HTTP_PROXY", f"socks5://{netloc(collector)}")
     checked = check("http://segment.invalid")
     assert checked.failed == "tunnel"
     assert "Have the proxy allow connections to segment.invalid." in checked.text
@@ -426,7 +433,7 @@ def test_a_proxy_whose_url_cannot_be_used(
 
 def test_a_socks_proxy_needs_a_package(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
     checked = check("https://api.segment.io")
     assert checked.failed == "proxy"
     assert "httpx[socks]" in checked.text
@@ -664,7 +671,8 @@ def test_the_test_message_is_in_the_docs(collector: Collector, check: Check) -> 
         (400, "Bad Request", "the answer may say why", "given up"),
         (401, "Unauthorized", "in the EU https://events.eu1.segmentapis.com", "given up"),
         (403, "Forbidden", "The write key was refused", "given up"),
-        (404, "Not Found", "no /v1/track on it", "given up"),
+        (404, "Not Found", "neither /v1/track nor /v1/batch on it", "given up"),
+        (405, "Method Not Allowed", "neither /v1/track nor /v1/batch on it", "given up"),
         (429, "Too Many Requests", "Try again later", "kept"),
         (460, "", "the answer may say why", "kept"),
         (503, "Service Unavailable", "the server has a problem", "kept"),
@@ -679,7 +687,21 @@ def test_an_answer_that_refuses(
     assert f'FAILED: HTTP {status} {text}: {{"message": "no"}}'.replace(" :", ":") in checked.text
     assert advice in checked.text
     assert f"Errors would be {consequence}" in checked.text
-    assert len(collector.calls) == 1
+    assert len(collector.calls) == (2 if status in (404, 405) else 1)
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_server_that_knows_the_path_for_batches_alone_is_told(
+    collector: Collector, check: Check, status: int
+) -> None:
+    collector.answer = knows_batch_alone(status)
+    checked = check(collector.url)
+    assert checked.status == 0
+    assert checked.steps[-4:] == ["request", "answer", "request", "answer"]
+    assert f"HTTP {status}: /v1/track is not known there" in checked.text
+    assert f"POST {collector.url}/v1/batch, " in checked.text
+    assert "The server knows /v1/batch, and not /v1/track." in checked.text
+    assert len(collector.messages) == 1
 
 
 def test_a_server_error_behind_a_proxy_may_be_the_proxys(

@@ -194,7 +194,7 @@ def test_an_exception_in_on_error_is_harmless(
         raise kind("a fault in the hook")
 
     started.append(worker(collector, clock, on_error=on_error))
-    collector.answer = in_turn(404)
+    collector.answer = in_turn(422)
     deliver(started[0], message())
     deliver(started[0], message())
     assert len(collector.messages) == 1
@@ -492,11 +492,11 @@ def test_hostile_answers_show_up_printable_in_errors(
     collector: Collector, clock: VirtualClock, started: list[Worker]
 ) -> None:
     started.append(worker(collector, clock))
-    collector.answer = in_turn(Reply(404, {}, b"\x1b[31mred\x07\r\n line " + b"x" * 100_000))
+    collector.answer = in_turn(Reply(422, {}, b"\x1b[31mred\x07\r\n line " + b"x" * 100_000))
     deliver(started[0], message())
     error = started[0].stats().last_error
     assert error is not None
-    assert error.startswith("HTTP 404: ?[31mred? line xxx")
+    assert error.startswith("HTTP 422: ?[31mred? line xxx")
     assert error.isprintable()
     assert len(error) <= 200
 

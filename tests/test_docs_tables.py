@@ -191,7 +191,7 @@ def test_every_log_line_is_in_the_table() -> None:
 def logged(path: Path) -> list[str]:
     """The constant beginnings of what a module logs."""
     found = []
-    position = {"warning": 0, "SpoolError": 0, "SpoolLostError": 0, "warn": 1, "_drop": 1}
+    position = {"SpoolError": 0, "SpoolLostError": 0, "warn": -1, "_drop": 1}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -206,7 +206,9 @@ def logged(path: Path) -> list[str]:
 
 
 def beginning(text: ast.expr | None) -> str:
-    part = text.values[0] if isinstance(text, ast.JoinedStr) else text
-    return (
-        str(part.value).removeprefix("%d ").split("%")[0] if isinstance(part, ast.Constant) else ""
-    )
+    """Without a number at the very beginning."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    texts = [str(part.value) for part in parts[:2] if isinstance(part, ast.Constant)]
+    if texts and (isinstance(parts[0], ast.Constant) or re.match(r" \w", texts[0])):
+        return texts[0].lstrip()
+    return ""

@@ -261,7 +261,7 @@ def test_in_an_outage_the_oldest_messages_are_kept_and_the_newest_counted(
 
 FINAL = [
     *(300, 301, 302, 303, 304, 307, 308),
-    *(400, 401, 402, 403, 404, 413, 422, 499),
+    *(400, 401, 402, 403, 409, 413, 422, 499),
     *(501, 505, 511, 600),
 ]
 
@@ -309,7 +309,7 @@ def test_a_redirect_to_what_is_no_url_gives_the_message_up(
     assert "redirects are not followed" in caplog.text
 
 
-REFUSAL = b"HTTP/1.1 404 Not Found\r\n"
+REFUSAL = b"HTTP/1.1 422 Unprocessable Content\r\n"
 
 
 @pytest.mark.parametrize(

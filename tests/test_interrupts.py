@@ -133,7 +133,7 @@ PLACES = {
     "start of the thread": "interrupted(threading.Thread, 'start')",
     "log line": """
     integration._log.warn("kind", "a line")
-    interrupted(logging.Logger, 'warning')
+    interrupted(logging.Logger, 'handle')
     sentry_segment.integration.parts = operator.attrgetter("no_such_attribute")
     """,
     "before_track": "hooks.append(lambda: os.kill(os.getpid(), signal.SIGALRM))",

@@ -222,8 +222,12 @@ def test_an_offender_that_is_taken_in_the_end_is_delivered(
 
 
 def test_a_flush_waits_for_no_offender_whose_next_try_comes_after_its_timeout(
-    collector: Collector, clock: VirtualClock, start: Callable[..., Worker]
+    collector: Collector,
+    clock: VirtualClock,
+    start: Callable[..., Worker],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(random, "random", lambda: 1.0)
     running = start()
     sent = [message() for _ in range(20)]
     collector.answer = failing_at(ids_of(sent[3:4]), Reply(500))

@@ -75,6 +75,76 @@ def test_second(segment_messages):
     assert "3 passed" in run(tmp_path, test)
 
 
+def test_no_user_of_another_test_is_known_in_an_isolated_asyncio_test_case(tmp_path: Path) -> None:
+    """Its object has made its context before any fixture, from Python 3.11 on."""
+    test = (
+        SET_UP
+        + """
+import unittest
+import pytest
+
+def test_before():
+    fail("1")
+
+class TestIt(unittest.IsolatedAsyncioTestCase):
+    @pytest.fixture(autouse=True)
+    def collect(self, segment_messages):
+        self.messages = segment_messages
+
+    def setUp(self):
+        sentry_sdk.capture_exception(KeyError("in setUp"))
+
+    async def test_first(self):
+        sentry_sdk.capture_exception(KeyError("address"))
+        assert self.messages == []
+        fail("2")
+        sentry_sdk.Scope.get_current_scope().set_user({"id": "3"})
+        assert [message["userId"] for message in self.messages] == ["2"]
+
+    async def test_second(self):
+        sentry_sdk.capture_exception(KeyError("address"))
+        assert self.messages == []
+
+@pytest.fixture
+def a_user():
+    with sentry_sdk.isolation_scope() as scope:
+        scope.set_user({"id": "4"})
+        yield
+
+@pytest.mark.usefixtures("a_user", "segment_messages")
+class TestWithAUser(unittest.IsolatedAsyncioTestCase):
+    async def test_third(self):
+        assert sentry_sdk.Scope.get_isolation_scope()._user is None
+
+def test_after():
+    assert sentry_sdk.Scope.get_isolation_scope()._user == {"id": "1"}
+    assert sentry_sdk.Scope.get_current_scope()._user is None
+"""
+    )
+    assert "5 passed" in run(tmp_path, test)
+
+
+def test_what_later_fixtures_set_is_known_in_an_isolated_asyncio_test_case(tmp_path: Path) -> None:
+    test = (
+        SET_UP
+        + """
+import unittest
+import pytest
+
+class TestIt(unittest.IsolatedAsyncioTestCase):
+    @pytest.fixture(autouse=True)
+    def log_in(self, segment_messages):
+        self.messages = segment_messages
+        sentry_sdk.set_user({"id": "1"})
+
+    async def test_it(self):
+        sentry_sdk.capture_exception(KeyError("address"))
+        assert [message["userId"] for message in self.messages] == ["1"]
+"""
+    )
+    assert "1 passed" in run(tmp_path, test)
+
+
 def test_a_client_of_a_scope_is_known(tmp_path: Path) -> None:
     test = (
         SET_UP

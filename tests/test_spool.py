@@ -140,7 +140,7 @@ def test_stats_add_up_at_any_moment_with_a_spool(
             if not adds_up(stats):
                 wrong.append(stats)
 
-    collector.answer = lambda call: Reply(404) if len(collector.calls) % 5 == 0 else None
+    collector.answer = lambda call: Reply(422) if len(collector.calls) % 5 == 0 else None
     reader = threading.Thread(target=read)
     reader.start()
     for _ in range(1_000):
@@ -433,13 +433,13 @@ def test_on_error_gets_what_was_left_and_what_is_new_as_it_was(
         given.append((error, messages))
 
     leave(path, made[0])
-    collector.answer = lambda call: Reply(404)
+    collector.answer = lambda call: Reply(422)
     integration = init(segment={"spool": path, "before_track": remember, "on_error": on_error})
     capture(id="own")
     assert integration.flush(10.0)
     wait_until(lambda: integration.stats.spooled == 0)
     assert [message for _, messages in given for message in messages] == made
-    assert {error.status for error, _ in given} == {404}
+    assert {error.status for error, _ in given} == {422}
     assert integration.stats.dropped["send_error"] == 2
     assert kept(path) == []
 

@@ -18,7 +18,7 @@ import sentry_sdk
 
 import virtual
 from collector import Call, Collector, Reply
-from sentry_segment import SegmentIntegration, TrackMessage
+from sentry_segment import SegmentIntegration, TrackMessage, network
 from sentry_segment.clock import SystemClock
 from sentry_segment.log import ProblemLog
 from sentry_segment.network import NetworkOptions
@@ -201,7 +201,7 @@ def test_stats_add_up_at_any_moment(collector: Collector, init: Init) -> None:
             if stats.mirrored != stats.queued + stats.delivered + stats.dropped["send_error"]:
                 wrong.append(stats)
 
-    collector.answer = lambda call: Reply(404) if len(collector.calls) % 5 == 0 else None
+    collector.answer = lambda call: Reply(422) if len(collector.calls) % 5 == 0 else None
     reader = threading.Thread(target=read)
     reader.start()
     for _ in range(2_000):
@@ -263,7 +263,7 @@ def test_a_flush_from_on_error_does_not_wait_for_itself(collector: Collector, in
 
     integration = init(segment={"on_error": on_error})
     go = threading.Event()
-    collector.answer = lambda call: None if collector.calls else Reply(404, delay=go)
+    collector.answer = lambda call: None if collector.calls else Reply(422, delay=go)
     capture()
     assert collector.wait_for(lambda: len(collector.calls) == 1)
     capture()
@@ -372,7 +372,7 @@ def test_a_fork_waits_while_the_http_client_is_built(
     """Its child would inherit the locks of imports and of OpenSSL, held by nobody."""
     begun = threading.Event()
     is_built = False
-    build = httpx.Client
+    build = network._Client
 
     def build_slowly(**options: Any) -> httpx.Client:
         nonlocal is_built
@@ -383,7 +383,7 @@ def test_a_fork_waits_while_the_http_client_is_built(
         return client
 
     integration = init()
-    monkeypatch.setattr("httpx.Client", build_slowly)
+    monkeypatch.setattr(network, "_Client", build_slowly)
     capture()
     assert begun.wait(10.0)
     child = os.fork()

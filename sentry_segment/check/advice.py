@@ -32,6 +32,9 @@ NOT_WHOLE = (
     "The status was read, and counts; but the answer had no end, or was very long. Each request "
     "may take as long as this one did. Segment's answers are short: look at what is at the host."
 )
+BATCH_ALONE = (
+    "The server knows /v1/batch, and not /v1/track. That will do: every message goes to the first."
+)
 WEB_PAGE = (
     "It counts as delivered by its status, but no collector answers so: a log-in page, a proxy or "
     "another server has. Check the host, and whether this network wants a log-in or a proxy."
@@ -52,9 +55,7 @@ _OTHER_NAME, _OTHER_ADDRESS = 62, 64
 
 def for_proxy(error: Exception) -> Failure:
     """For a proxy's URL that can't be used."""
-    return Failure(
-        str(error), "Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY, in small letters too."
-    )
+    return Failure(str(error), "Look at HTTPS_PROXY and HTTP_PROXY, in small letters too.")
 
 
 def for_certificates(error: Exception, source: str) -> Failure:
@@ -212,10 +213,10 @@ def _for_status(status: int, location: str, route: Route) -> str:
             f"Connections > Sources > your source > Settings > API Keys. Regions are apart: "
             f"--host {DEFAULT_HOST}, in the EU {EU_HOST}."
         )
-    if status == 404:
+    if status in (404, 405):
         return (
-            "There is a server, and no /v1/track on it. Give as host what stands before "
-            "/v1/track, also where that has a path of its own."
+            "There is a server, and neither /v1/track nor /v1/batch on it. Give as host what "
+            "stands before them, also where that has a path of its own."
         )
     if status == 407:
         return _proxy_login(route)

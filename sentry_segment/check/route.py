@@ -52,7 +52,7 @@ def find_route(host: str, network: NetworkOptions) -> Route:
     scheme = urlsplit(host).scheme
     variables = [
         variable
-        for name in (f"{scheme}_proxy", "all_proxy")
+        for name in (f"{scheme}_proxy", "http_proxy")
         for variable in (name, name.upper())
         if proxy and os.environ.get(variable, "").rpartition("://")[2] == proxy.partition("://")[2]
     ]

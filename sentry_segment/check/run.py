@@ -6,7 +6,6 @@ What is checked is what runs: the same options, HTTP client, headers and verdict
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import datetime, timezone
 from uuid import uuid4
@@ -137,6 +136,8 @@ class _Check:
             self._report.failed("answer", what, advice.WEB_PAGE, seconds)
             return False
         self._report.done("answer", f"HTTP {answer.status}{excerpt}", seconds)
+        if answer.path == "/v1/batch":
+            self._report.remark(advice.BATCH_ALONE)
         if not answer.is_whole:
             self._report.remark(advice.NOT_WHOLE)
         elif not _is_json(answer.text):
@@ -148,11 +149,8 @@ class _Check:
 
 
 def _certificates() -> str:
-    """Which certificates httpx trusts (https://www.python-httpx.org/advanced/ssl/)."""
-    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        if os.environ.get(variable):
-            return f"{os.environ[variable]} from {variable}"
-    return "those of certifi"
+    path, variable = NetworkOptions().ca_file
+    return f"{path} from {variable}" if variable else "those of certifi"
 
 
 def _is_json(text: str) -> bool:

@@ -23,6 +23,8 @@ class Steps:
         self._route = route
         self.tunnel_status: int | None = None
         """What a proxy answered that was asked for a tunnel."""
+        self.name = ""
+        """Of the present step."""
         self._begin("connection")
 
     @property
@@ -52,7 +54,8 @@ class Steps:
             self._begin("request")
             headers = {name.lower(): value for name, value in info["request"].headers}
             size = headers[b"content-length"].decode()
-            self._request = f"POST {self._route.host}/v1/track, {size} bytes"
+            self._path = "/v1/" + info["request"].url.target.rpartition(b"/v1/")[2].decode()
+            self._request = f"POST {self._route.host}{self._path}, {size} bytes"
         elif event == "receive_response_headers.started":
             self._end(self._request)
             self._begin("answer")
@@ -60,6 +63,8 @@ class Steps:
             self.tunnel_status = info["return_value"][1]
             if 200 <= self.tunnel_status < 300:
                 self._end("opened by the proxy")
+        elif event == "receive_response_headers.complete":
+            self._status = info["return_value"][1]
 
     def _address(self, stream: Any) -> str:
         try:
@@ -69,6 +74,8 @@ class Steps:
         return f"{address}, port {port}"
 
     def _begin(self, name: str) -> None:
+        if self.name == "answer":
+            self._end(f"HTTP {self._status}: {self._path} is not known there; the next try:")
         self.name = name
         self._begun = time.perf_counter()
 
