@@ -51,7 +51,9 @@ def _no_script_left() -> Iterator[None]:
     """A test that fails leaves no process to those after it."""
     yield
     while Script.started:
-        Script.started.pop().kill()
+        script = Script.started.pop()
+        script.end_all()
+        script.kill()  # which closes its streams
 
 
 @pytest.fixture

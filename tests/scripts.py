@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,7 +76,10 @@ class Script:
     def line(self) -> str:
         """The next line that it prints, without its end."""
         assert self._process.stdout is not None
+        limit = threading.Timer(2 * PATIENCE, self.end_all)
+        limit.start()
         line = self._process.stdout.readline()
+        limit.cancel()
         if not line:
             raise AssertionError(self.end().err)
         return line.rstrip("\n")
@@ -83,6 +88,14 @@ class Script:
         """End it as `kill -9` does."""
         self._process.kill()
         self._process.communicate(timeout=2 * PATIENCE)
+
+    def end_all(self) -> None:
+        """Kill it and its children, if there is one left."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
 
     def end(self) -> Ended:
         """Wait for its end. What it has printed is whole only where no `line` was read before."""
@@ -107,6 +120,7 @@ def start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.PIPE,
+            start_new_session=True,
             text=True,
             cwd=Path(__file__).parent.parent,
             env={

@@ -374,13 +374,13 @@ def test_where_no_thread_can_be_started_a_flush_spools_and_sends(
         outage(collector)
     ended = run(
         collector,
-        """
+        f"""
         integration = init(default_integrations=False, shutdown_timeout=0.5)
         threading.Thread.start = lambda self: (_ for _ in ()).throw(
             RuntimeError("can't create new thread at interpreter shutdown")
         )
         capture("E")
-        done = integration.flush(0.5)
+        done = integration.flush({60.0 if answered else 0.5})
         print(done, integration.stats.delivered, integration.stats.spooled)
         """,
         spool=path,

@@ -330,8 +330,8 @@ def test_recovered_messages_that_are_under_way_when_the_file_is_lost_still_count
     collector: Collector, init: Init, path: Path
 ) -> None:
     path.parent.mkdir()
-    leave(path, track("left"))
     integration = init(segment={"spool": path})
+    leave(path, track("left"))  # found with the first message of its own, and sent with that
     go = hold(collector)
     capture(id="own")
     arrived(collector)
