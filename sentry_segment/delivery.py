@@ -110,7 +110,7 @@ class Delivery:
 
     def act_on(self, verdict: Verdict) -> None:
         """Do what follows from the answer to the latest request."""
-        batch = self._under_way
+        batch, self._under_way = self._under_way, None
         assert batch is not None  # since `next_request`
         if verdict.outcome is Outcome.RETRY:
             self._retry(batch, verdict)

@@ -390,13 +390,19 @@ def mirror(
 Mirror = Callable[..., SegmentIntegration]
 
 
-def end_mirror() -> None:
-    """Close the client, and wait for the end of the mirror's thread."""
-    sentry_sdk.get_client().close(timeout=2.0)
-    for thread in threading.enumerate():
-        if thread.name == "sentry-segment":
-            thread.join(10.0)
-            assert not thread.is_alive()
+@pytest.fixture
+def end_mirror() -> Callable[[], None]:
+    """`end_mirror()`: closes the client, and waits for the end of the mirror's thread."""
+    before = set(threading.enumerate())  # of other tests, which may still try
+
+    def end() -> None:
+        sentry_sdk.get_client().close(timeout=2.0)
+        for thread in set(threading.enumerate()) - before:
+            if thread.name == "sentry-segment":
+                thread.join(30.0)
+                assert not thread.is_alive()
+
+    return end
 
 
 @pytest.mark.parametrize(("route", "place", "name", "when"), CELLS)
@@ -409,6 +415,7 @@ def test_whatever_broke_the_next_try_delivers(
     contexts: dict[str, ssl.SSLContext],
     mirror: Mirror,
     problems: SimpleQueue[str],
+    end_mirror: Callable[[], None],
 ) -> None:
     broken = FAULTS[name]
     before = descriptors()
@@ -442,6 +449,7 @@ def test_a_descriptor_that_was_lost_while_nothing_was_sent_costs_no_try(
     names: Names,
     contexts: dict[str, ssl.SSLContext],
     mirror: Mirror,
+    end_mirror: Callable[[], None],
 ) -> None:
     with way("direct", names, contexts) as there:
         integration = mirror(there)
@@ -463,7 +471,10 @@ def test_a_descriptor_that_was_lost_while_nothing_was_sent_costs_no_try(
 
 
 def test_a_forked_child_closes_no_descriptor_that_is_anothers_by_now(
-    names: Names, contexts: dict[str, ssl.SSLContext], mirror: Mirror
+    names: Names,
+    contexts: dict[str, ssl.SSLContext],
+    mirror: Mirror,
+    end_mirror: Callable[[], None],
 ) -> None:
     with way("direct", names, contexts) as there:
         integration = mirror(there)
@@ -492,6 +503,7 @@ def test_the_limit_of_time_holds_for_a_record_that_drips_within_an_https_proxys_
     contexts: dict[str, ssl.SSLContext],
     mirror: Mirror,
     problems: SimpleQueue[str],
+    end_mirror: Callable[[], None],
 ) -> None:
     def drip(connection: socket.socket, closing: threading.Event) -> None:
         closed(connection, closing)
