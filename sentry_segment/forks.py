@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def is_before_fork_in_c() -> bool:
+    """Whether this is uWSGI's process, of which it is yet to fork its workers.
+
+    A thread that holds the interpreter's lock at the moment of such a fork holds it for ever in the
+    child, which never gets to serve (https://github.com/unbit/uwsgi/issues/2387).
+    """
+    worker_id = getattr(sys.modules.get("uwsgi"), "worker_id", None)
+    return worker_id is not None and bool(worker_id() == 0)
 
 
 class PerProcess(Generic[T]):

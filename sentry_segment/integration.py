@@ -16,6 +16,7 @@ from sentry_sdk.integrations import logging as sentry_logging
 
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
 from sentry_segment.foreign import from_signal_handler
+from sentry_segment.forks import is_before_fork_in_c
 from sentry_segment.log import ProblemLog, describe, logger, warn
 from sentry_segment.message import Parts, TrackMessage, characters, draft, parts, track_message
 from sentry_segment.network import NetworkOptions
@@ -173,7 +174,12 @@ class SegmentIntegration(Integration):
     def setup_once_with_options(self, options: dict[str, Any] | None = None) -> None:
         """Called by newer SDKs after `setup_once`, with the client's options."""
         if options and options.get("dsn") and self._options.write_key and self._options.spool:
-            self.guarded(self._workers_for(options).here().resume)
+            self.guarded(self._resume, options)
+
+    def _resume(self, options: dict[str, Any]) -> None:
+        # That takes a thread. uWSGI's workers look into the spool with their first message.
+        if not is_before_fork_in_c():
+            self._workers_for(options).here().resume()
 
     def attach(self, client: Any) -> None:
         """Watch a client's transport from now on, if there is anything to be mirrored."""

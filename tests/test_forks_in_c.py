@@ -10,7 +10,7 @@ import pytest
 
 from collector import Collector, Reply
 from scripts import Ended, names, run, start
-from spools import is_sound, kept
+from spools import begins_at_init, is_sound, kept, leave, track
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the C library is Linux's")
 
@@ -242,3 +242,57 @@ def test_a_child_forked_in_the_midst_of_a_write_to_the_spool_leaves_the_file_alo
     assert "py-call-uwsgi-fork-hooks = true" in line
     assert sorted(names(collector)) == ["after", "before", "child"]
     assert is_sound(spool)
+
+
+def test_in_uwsgis_master_no_thread_is_started_before_it_forks_and_a_worker_sends_what_was_left(
+    forking: str, collector: Collector, tmp_path: Path
+) -> None:
+    """A thread that held the interpreter's lock at the fork would hold it for ever in the child."""
+    spool = tmp_path / "spool.db"
+    leave(spool, track("left"))
+    ended = run(
+        collector,
+        forking
+        + """
+    from types import SimpleNamespace
+
+    uwsgi = SimpleNamespace(worker_id=lambda: 0, opt={"threads": b"4"})
+    sys.modules["uwsgi"] = uwsgi
+    integration = init()
+    assert threading.active_count() == 1
+
+    def child():
+        uwsgi.worker_id = lambda: 1
+        capture("child")
+        wait_until(lambda: integration.stats.delivered == 2)
+        assert integration.stats.recovered == 1
+
+    in_child(child)
+        """,
+        spool=spool,
+    )
+    assert ended.status == 0, ended.err
+    assert len(collector.messages) == 2
+    assert kept(spool) == []
+
+
+@pytest.mark.skipif(not begins_at_init, reason="this SDK tells an integration no options")
+def test_uwsgis_worker_that_loads_the_application_itself_sends_what_was_left_at_once(
+    collector: Collector, tmp_path: Path
+) -> None:
+    """As with its option `lazy-apps`."""
+    spool = tmp_path / "spool.db"
+    leave(spool, track("left"))
+    ended = run(
+        collector,
+        """
+    from types import SimpleNamespace
+
+    sys.modules["uwsgi"] = SimpleNamespace(worker_id=lambda: 1, opt={"lazy-apps": True})
+    integration = init()
+    wait_until(lambda: integration.stats.delivered == 1)
+        """,
+        spool=spool,
+    )
+    assert ended.status == 0, ended.err
+    assert kept(spool) == []
