@@ -445,7 +445,7 @@ import multiprocessing, sys
 import sentry_sdk
 from sentry_segment import SegmentIntegration
 
-DSN, HOST, SPOOL, METHOD = sys.argv[1:]
+DSN, HOST, SPOOL, METHOD, TIMEOUT = sys.argv[1:]
 
 def work(name):
     if sentry_sdk.get_client().dsn is None:
@@ -458,7 +458,7 @@ def init():
         dsn=DSN,
         integrations=[SegmentIntegration("wk_0123456789_abcdef", host=HOST, spool=SPOOL)],
         auto_enabling_integrations=False,  # which would take longer than all the rest
-        shutdown_timeout=0.5,
+        shutdown_timeout=float(TIMEOUT),
     )
 
 if __name__ == "__main__":
@@ -487,8 +487,9 @@ def test_children_of_multiprocessing_deliver_or_leave_what_they_captured(
         outage(collector)
     script = path.parent / "script.py"
     script.write_text(MULTIPROCESSING)
+    shutdown_timeout = "60" if answered else "0.5"
     ended = subprocess.run(
-        [sys.executable, script, collector.dsn, collector.url, path, method],
+        [sys.executable, script, collector.dsn, collector.url, path, method, shutdown_timeout],
         capture_output=True,
         text=True,
         timeout=60,
