@@ -15,7 +15,7 @@ import httpx
 from sentry_segment._version import __version__
 from sentry_segment.deadline import Deadline
 from sentry_segment.encoding import batch_body, track_body
-from sentry_segment.foreign import from_signal_handler
+from sentry_segment.foreign import from_signal_handler, of_signal_handler
 from sentry_segment.log import describe, printable
 from sentry_segment.network import NetworkOptions, build_client
 from sentry_segment.options import Options
@@ -91,10 +91,10 @@ class SegmentApi:
                 error = self.masked(f"{verdict.error}: {answer.text}")
                 verdict = replace(verdict, error=error[:_EXCERPT])
             return verdict
-        except Exception as error:
-            if from_signal_handler(error):
-                raise  # in a thread of the application's, where none can be had for this
-            # Whatever it is, the messages are kept.
+        except Exception as error:  # noqa: BLE001 - it travels on, or the messages are kept
+            theirs = of_signal_handler(error)  # which httpx may have made an error of its own of
+            if theirs is not None:
+                raise theirs from theirs.__cause__
             text = self.masked(describe(error))[:_EXCERPT]
             return Verdict(Outcome.RETRY, text, is_suspicious=isinstance(error, _AFTER_SENDING))
 

@@ -16,6 +16,8 @@ SUSPECT_AFTER = 3
 
 _PROBE_EVERY = 3  # failures, after which something else is tried in the place of a suspect
 
+_MOST_WAITING = 8  # batches that are handed out in an outage, 500 KB each: a bound on memory
+
 BLAMED_AFTER = 2
 """Failures of a suspect between requests that were taken, after which it is a message's."""
 
@@ -31,6 +33,7 @@ class Batch:
         tries: how often just these were tried, or all of them among others.
         failures: how many of these tries failed in a way that a message may be to blame for.
         is_suspect: whether a message in it may be to blame.
+        is_split: whether a message in it or in what it was split from is.
         blames: how often it failed between requests that were taken.
         probes: how many of its messages were tried alone, to find out whether the server works.
         probe_of: the batch that this message is tried for. It is still among that one's messages.
@@ -42,6 +45,7 @@ class Batch:
     tries: int = 0
     failures: int = 0
     is_suspect: bool = False
+    is_split: bool = False
     blames: int = 0
     probes: int = 0
     probe_of: Batch | None = None
@@ -75,6 +79,8 @@ class Batches:
         self._probed = 0  # how many probes have failed: each is another than the one before
         self.failing = 0
         """How many requests have failed since the latest that was taken."""
+        self.unexplained = 0
+        """How many of them, but for those that suspects alone failed at."""
 
     @property
     def is_empty(self) -> bool:
@@ -91,6 +97,11 @@ class Batches:
         if not self.has_only_aside:
             return -math.inf
         return min((batch.due for batch in self._aside), default=math.inf)
+
+    @property
+    def is_accusing(self) -> bool:
+        """Whether suspects alone have failed since the latest request that was taken."""
+        return bool(self._accused)
 
     def hurry(self) -> None:
         """Have what waits aside tried as soon as the rest."""
@@ -113,12 +124,17 @@ class Batches:
                 return Batch(messages) if messages else None
             self._waiting.append(Batch(messages))
         batch = self._waiting[0]
-        if batch.is_suspect and (self._accused or self._is_time_to_probe()):
+        if batch.is_suspect and self.failing and (self._accused or self._is_time_to_probe()):
             return self._probe() or batch
         return batch
 
     def _is_time_to_probe(self) -> bool:
-        return self.failing > 0 and self.failing % _PROBE_EVERY == 0
+        first = self._waiting[0]
+        is_to_blame = first.is_split and len(first.messages) > 1
+        if is_to_blame or self.failing % _PROBE_EVERY == 0:
+            return True
+        # Others are not to wait for one alone.
+        return all(len(each.messages) == 1 for each in self._waiting) and self._has_more
 
     def _probe(self) -> Batch | None:
         """What is tried in the place of a suspect; `None` where there is nothing else.
@@ -128,7 +144,7 @@ class Batches:
         """
         first = self._waiting[0]
         suspects = [each for each in self._waiting if each is not first or len(each.messages) > 1]
-        if self._probed % 2 or not suspects:
+        if self._has_more and (self._probed % 2 or not suspects):
             messages = self._backlog.take_batch()
             if messages and messages[0].error is not None:
                 return Batch(messages)
@@ -142,6 +158,10 @@ class Batches:
             return batch
         message = batch.messages[batch.probes % len(batch.messages)]
         return Batch([message], batch.tries, probe_of=batch)
+
+    @property
+    def _has_more(self) -> bool:
+        return len(self._waiting) < _MOST_WAITING and not self._backlog.is_empty
 
     def taken(self, batch: Batch) -> Batch | None:
         """The server took it, or refused it for good: it is no longer among what is to be tried.
@@ -186,6 +206,7 @@ class Batches:
                 self._waiting.remove(batch)
                 is_aside = len(batch.messages) == 1
                 (self._aside if is_aside else self._waiting).append(batch)
+        self.unexplained += self._accused is None
         if is_aside:
             self._defer(batch, now)
         return not is_aside or self._accused is None
@@ -193,6 +214,7 @@ class Batches:
     def interrupted(self) -> None:
         """A fault of ours kept a try from its end. It is made again."""
         self.failing += 1
+        self.unexplained += 1
         self._accused = None
 
     def give_back(self) -> None:
@@ -204,7 +226,7 @@ class Batches:
 
     def _server_works(self, taken: Batch) -> Batch | None:
         accused, self._accused = self._accused, []
-        self.failing = 0
+        self.failing = self.unexplained = 0
         given_up = None
         for batch in dict.fromkeys(accused or ()):
             if batch is taken or not batch.messages:
@@ -214,7 +236,7 @@ class Batches:
                 if batch.blames >= GIVE_UP_AFTER and given_up is None:
                     self._aside.remove(batch)
                     given_up = batch
-            elif batch.blames >= BLAMED_AFTER and len(batch.messages) > 1:
+            elif len(batch.messages) > 1 and (batch.is_split or batch.blames >= BLAMED_AFTER):
                 self._waiting.remove(batch)
                 self._waiting.extend(_halves(batch))
         self._drop_empty()
@@ -226,7 +248,10 @@ class Batches:
     def _defer(self, batch: Batch, now: float) -> None:
         """Have a message aside wait, longer after each failure; the others aside as well, if those
         fail one after the other."""
-        batch.due = now + backoff(batch.failures, random.random)
+        wait = backoff(batch.failures, random.random)
+        if batch.verdict is not None and batch.verdict.retry_after is not None:
+            wait = batch.verdict.retry_after
+        batch.due = now + wait
         if self.failing > 1:
             for each in self._aside:
                 if each.due != -math.inf:  # which somebody waits for, who flushes
@@ -235,8 +260,8 @@ class Batches:
 
 def _halves(batch: Batch) -> tuple[Batch, Batch]:
     middle = len(batch.messages) // 2
-    first, second = batch.messages[:middle], batch.messages[middle:]
-    return (
-        Batch(first, batch.tries, is_suspect=batch.is_suspect),
-        Batch(second, batch.tries, is_suspect=batch.is_suspect),
+    first, second = (
+        Batch(messages, batch.tries, is_suspect=batch.is_suspect, is_split=batch.is_suspect)
+        for messages in (batch.messages[:middle], batch.messages[middle:])
     )
+    return first, second

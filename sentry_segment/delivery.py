@@ -137,7 +137,8 @@ class Delivery:
         self._counters.last_error = verdict.error
         if self._batches.failed(batch, verdict, self._now()):
             self._hold()
-        if verdict.retry_after is not None:
+        # What a message brings about that others do not is for itself.
+        if verdict.retry_after is not None and not self._batches.is_accusing:
             self._hold_until = self._now() + verdict.retry_after
             self._hold_is_ordered = True
         self._log.warn(
@@ -149,7 +150,7 @@ class Delivery:
         self._batches.give_back()
 
     def _hold(self) -> None:
-        self._hold_until = self._now() + backoff(self._batches.failing, random.random)
+        self._hold_until = self._now() + backoff(self._batches.unexplained or 1, random.random)
         self._hold_is_ordered = False
 
     def _not_tried_again(self, offender: Batch) -> None:

@@ -15,7 +15,7 @@ from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
 
 from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
-from sentry_segment.foreign import from_signal_handler
+from sentry_segment.foreign import from_signal_handler, is_injected
 from sentry_segment.forks import is_before_fork_in_c
 from sentry_segment.log import ProblemLog, describe, logger, warn
 from sentry_segment.message import Parts, TrackMessage, characters, draft, parts, track_message
@@ -233,7 +233,7 @@ class SegmentIntegration(Integration):
             elif (message := self._message(found, event)) is not None:
                 self._workers.here().put(message)
         except Exception as error:
-            if from_signal_handler(error):
+            if from_signal_handler(error) or is_injected(error):
                 raise
             # The capture goes on, whatever happened here.
             self._drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")

@@ -71,8 +71,8 @@ class MirroringTransport:
         inner: Any = self._inner  # whose flush returns something, where it is asynchronous
         try:
             result = inner.flush(timeout=timeout, callback=callback)
-        except BaseException:
-            worker.give_up_waiting()
+        except BaseException as error:
+            worker.give_up_waiting(error)
             raise
         if isinstance(inner, _AsyncTransport) or inspect.isawaitable(result):
             return _finish_in_loop(flush, result, timeout)

@@ -18,7 +18,7 @@ from sentry_segment.clock import Clock, SystemClock
 from sentry_segment.delivery import Delivery
 from sentry_segment.exchange import in_own_thread
 from sentry_segment.flushes import Flush, Flushes
-from sentry_segment.foreign import from_signal_handler
+from sentry_segment.foreign import from_signal_handler, without_our_frames
 from sentry_segment.log import ProblemLog, describe, warn
 from sentry_segment.message import Draft, TrackMessage
 from sentry_segment.network import NetworkOptions
@@ -195,16 +195,17 @@ class Worker:
                     return flush.done.result()
                 if not remaining:
                     return False
-        except BaseException:
-            self.give_up_waiting()
+        except BaseException as error:
+            self.give_up_waiting(error)
             raise
         finally:
             if flush.last_try:
                 exit_budget.get().spend(self._clock.now() - flush.begun)
 
-    def give_up_waiting(self) -> None:
-        """Who flushes was interrupted, by Ctrl-C say: a process that ends waits no more."""
-        if is_ending():
+    def give_up_waiting(self, error: BaseException) -> None:
+        """Where who flushes was interrupted, by Ctrl-C say, a process that ends waits no more."""
+        is_interrupted = not isinstance(error, Exception) or from_signal_handler(error)
+        if is_interrupted and is_ending():
             exit_budget.get().exhaust()
 
     def _undelivered(self) -> int:
@@ -265,6 +266,10 @@ class Worker:
             with silence():
                 while self._wait_for_work(flush):
                     self._send(flush.deadline - self._clock.now(), here=True)
+        except BaseException as error:  # noqa: BLE001 - it travels on
+            # A signal handler's, which becomes an event of the application's: the frames of the
+            # request hold the write key.
+            raise without_our_frames(error)  # noqa: B904 - it is the same
         finally:
             self._api.close()
             self._backlog.close()

@@ -23,9 +23,7 @@ class Workers:
     def __init__(self, make: Callable[[set[Hashable]], Worker]) -> None:
         self._make = make
         self._users: set[Hashable] = set()  # which a child has as well
-        self._latest: Worker | None = None
         self._worker = PerProcess(self._begin)
-        _all.add(self)
 
     def here(self) -> Worker:
         """The worker of this process."""
@@ -42,23 +40,27 @@ class Workers:
             worker.release(user)
 
     def _begin(self) -> Worker:
-        self.leave_to_parent()
+        _leave_to_parent()
         at_multiprocessing_exit(flush_at_exit)
         at_celery_exit(leave_at_exit)
-        self._latest = self._make(self._users)
-        return self._latest
-
-    def leave_to_parent(self) -> None:
-        """In a child: leave the parent's connection to it. Else does nothing."""
-        if self._latest is not None and not self._latest.is_here:
-            self._latest.leave_to_parent()
+        worker = self._make(self._users)
+        _all.add(worker)
+        return worker
 
 
-_all: WeakSet[Workers] = WeakSet()
+# Of integrations that are in use no more as well, as long as their threads run.
+_all: WeakSet[Worker] = WeakSet()
 
 
 def _workers_here() -> list[Worker]:
-    return [worker for each in list(_all) if (worker := each.peek()) is not None]
+    return [worker for worker in list(_all) if worker.is_here]
+
+
+def _leave_to_parent() -> None:
+    """In a child: leave the parent's connections to it. Else does nothing."""
+    for worker in list(_all):
+        if not worker.is_here:
+            worker.leave_to_parent()
 
 
 def flush_at_exit() -> None:
@@ -80,10 +82,5 @@ def leave_at_exit() -> None:
         worker.report_loss()
 
 
-def _after_fork_in_child() -> None:
-    for workers in list(_all):
-        workers.leave_to_parent()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -133,6 +133,13 @@ def test_after_an_outage_all_is_taken_in_few_requests(
         assert run.taken == [b"%d" % n for n in range(messages)]
 
 
+def test_a_long_outage_keeps_no_more_than_some_batches_in_memory() -> None:
+    run = Run(100 * MOST, lambda bodies: FAILED)
+    for _ in range(ENDLESS):
+        run.one_more()
+    assert len(run.backlog.waiting) >= 90 * MOST
+
+
 @given(
     seed=st.integers(0, 10_000),
     share=st.floats(0.0, 0.95),

@@ -79,6 +79,52 @@ def test_an_error_in_a_late_exit_handler_is_delivered_without_a_thread(
     assert (ended.out, ended.err) == ("True 1\n", "")
 
 
+@pytest.mark.parametrize("spooled", [False, True], ids=["memory", "spool"])
+def test_what_a_closed_client_left_is_delivered_at_the_end(
+    spooled: bool, collector: Collector, tmp_path: Path
+) -> None:
+    collector.answer = lambda call: Reply(503) if not collector.calls else None
+    ended = run(
+        collector,
+        """
+        import gc, random
+        random.random = lambda: 1.0
+        init()
+        capture("of the closed client")
+        sentry_sdk.get_client().close(timeout=0.1)
+        sentry_sdk.init(dsn=DSN)  # nothing holds the first client and its integration any more
+        gc.collect()
+        """,
+        spool=tmp_path / "spool.db" if spooled else None,
+    )
+    assert names(collector) == ["of the closed client"], ended.err
+
+
+def test_an_error_of_sentrys_own_flush_at_the_end_costs_no_message(collector: Collector) -> None:
+    collector.answer = lambda call: Reply(503) if not collector.calls else None
+    ended = run(
+        collector,
+        """
+        import random
+        from sentry_sdk.transport import Transport
+
+        random.random = lambda: 1.0
+
+        class Broken(Transport):
+            def capture_envelope(self, envelope):
+                pass
+
+            def flush(self, timeout, callback=None):
+                raise RuntimeError("cannot schedule new futures after shutdown")
+
+        integration = init(transport=Broken, shutdown_timeout=30)
+        capture("E")
+        wait_until(lambda: integration.stats.last_error)
+        """,
+    )
+    assert names(collector) == ["E"], ended.err
+
+
 def test_what_could_not_be_delivered_is_reported_at_the_end(collector: Collector) -> None:
     collector.answer = lambda call: Reply(503)
     ended = run(collector, "init(); capture('E')")

@@ -192,6 +192,50 @@ def test_a_fault_that_is_no_signals_does_not_travel_on(collector: Collector) -> 
     assert len(collector.events) == 1
 
 
+def test_a_time_limit_while_no_thread_can_be_had_travels_on_without_the_write_key(
+    collector: Collector,
+) -> None:
+    """Then the flushing thread makes the request: its frames hold the key."""
+    collector.answer = lambda call: fault(then=silent)
+    ended = run(
+        collector,
+        """
+    import base64, json
+    from sentry_sdk.transport import Transport
+
+    seen = []
+
+    class Kept(Transport):
+        def capture_envelope(self, envelope):
+            seen.extend(json.dumps(item.payload.json, default=repr) for item in envelope.items)
+
+        def flush(self, timeout, callback=None):
+            pass
+
+    def limit(signum, frame):
+        raise TimeoutError("a time limit")
+
+    def no_thread(self):
+        raise RuntimeError("can't start new thread")
+
+    integration = init(transport=Kept, shutdown_timeout=0)
+    threading.Thread.start = no_thread
+    signal.signal(signal.SIGALRM, limit)
+    capture("never answered")
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        sentry_sdk.flush(3600.0)
+    except TimeoutError:
+        sentry_sdk.capture_exception()
+    [event] = [each for each in seen if "a time limit" in each]
+    key = integration._options.write_key
+    secrets = key, base64.b64encode(f"{key}:".encode()).decode()
+    print([secret in event for secret in secrets], "in limit" in event or "limit" in event)
+    """,
+    )
+    assert ended.out == "[False, False] True\n", ended.err
+
+
 @pytest.fixture
 def silent_sentry() -> Iterator[str]:
     """The DSN of a server that lets everybody connect and answers nobody."""

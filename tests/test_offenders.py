@@ -221,6 +221,22 @@ def test_an_offender_that_is_taken_in_the_end_is_delivered(
     assert sorted(ids_of(collector.messages)) == sorted(ids_of(sent))
 
 
+def test_a_retry_after_that_an_offender_brings_about_holds_up_no_other(
+    collector: Collector, clock: VirtualClock, start: Callable[..., Worker]
+) -> None:
+    running = start()
+    offender, *others = (message() for _ in range(30))
+    collector.answer = failing_at(ids_of([offender]), Reply(503, {"Retry-After": "300"}))
+    put(running, [offender, *others[:9]])
+    collector.wait_for_messages(9, timeout=60.0)
+    assert collector.wait_for(lambda: collector.calls[-1].message_ids == ids_of([offender]))
+    clock.limit = clock.time + 1.0  # whoever has to wait for longer than that, waits for ever
+    for n, each in enumerate(others[9:], 10):
+        put(running, [each])
+        collector.wait_for_messages(n)
+    clock.limit = float("inf")
+
+
 def test_a_flush_waits_for_no_offender_whose_next_try_comes_after_its_timeout(
     collector: Collector,
     clock: VirtualClock,
