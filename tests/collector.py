@@ -101,6 +101,8 @@ class Collector:
         request's own thread, with no lock held."""
         self.sentry_status = 200
         """What Sentry's side answers with. Envelopes are kept whatever it is."""
+        self.sentry_headers: Mapping[str, str] = {}
+        """What it sends with that."""
         self.on_arrival: Callable[[str, Any], None] | None = None
         """Called with `("sentry", event)` and `("segment", message)`, in the request's thread."""
         self._changed = threading.Condition()
@@ -226,7 +228,7 @@ class Collector:
             for kind, payload in items:
                 if kind == "event":
                     self.on_arrival("sentry", payload)
-        return Reply(self.sentry_status, body=b"{}")
+        return Reply(self.sentry_status, self.sentry_headers, body=b"{}")
 
     def _report(self) -> str:
         lines = [

@@ -14,7 +14,7 @@ from pages import BLOCKS, PAGES, ROOT, Block
 from sentry_segment.__main__ import parser
 from sentry_segment.options import WRITE_KEY_VARIABLE
 
-LANGUAGES = {"python", "json", "sql", "sh", "text"}
+LANGUAGES = {"python", "json", "sql", "sh", "ini", "text"}
 """Those whose blocks some test runs or checks."""
 
 

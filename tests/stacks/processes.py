@@ -29,6 +29,7 @@ class Process:
 
     popen: subprocess.Popen[bytes]
     log: Path
+    command: tuple[str, ...]
 
     @property
     def output(self) -> str:
@@ -75,7 +76,7 @@ class Stack:
                 env={**self._base(), **self.environment, **environment},
                 start_new_session=True,
             )
-        self._started.append(Process(popen, log))
+        self._started.append(Process(popen, log, command))
         return self._started[-1]
 
     def run(self, *command: str, **environment: str) -> Process:

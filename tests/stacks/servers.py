@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import sqlite3
+import sys
 from pathlib import Path
 
 from spools import kept, let_leases_lapse
-from stacks.processes import Process, Stack, wait_until
+from stacks.processes import PATIENCE, Process, Stack, wait_until
 
 
 def gunicorn(stack: Stack, app: str, *options: str, **environment: str) -> tuple[Process, str]:
@@ -17,6 +19,32 @@ def gunicorn(stack: Stack, app: str, *options: str, **environment: str) -> tuple
     command = ("-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket", "--workers", "2")
     process = stack.start(*command, *options, app, **environment)
     return process, url(process)
+
+
+def uwsgi(stack: Stack, *options: str, **environment: str) -> tuple[Process, str]:
+    """A uWSGI with two workers; its URL, once they are there."""
+    # Of a port that the system chose, a reload would make another.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = (str(Path(sys.executable).with_name("pyuwsgi")), "--http-socket", address)
+    # By itself it would begin anew with a Python outside of this environment.
+    reload = ("--binary-path", sys.executable)
+    # Seconds until it gives up reading a request: 4 are too few on a busy machine.
+    patience = ("--socket-timeout", str(int(PATIENCE)))
+    process = stack.start(*command, *reload, *patience, *options, **environment)
+    wait_for_uwsgis_workers(process, 2)
+    return process, f"http://{address}"
+
+
+def wait_for_uwsgis_workers(process: Process, number: int) -> list[str]:
+    """Wait until so many have been started since the beginning; their process ids.
+
+    One that is to load the application itself obeys no signal before it has done so.
+    """
+    pids = wait_for_lines(process, r"spawned uWSGI worker \d \((?:new )?pid: (\d+)", number)
+    if "--lazy-apps" in process.command:
+        wait_for_lines(process, r"WSGI app 0 .* ready in", number)
+    return pids
 
 
 def url(process: Process) -> str:
