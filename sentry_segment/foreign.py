@@ -95,6 +95,8 @@ def _module(frame: FrameType) -> str:
 
 
 def _code(handler: Any) -> CodeType | None:
+    if not callable(handler):  # SIG_DFL, SIG_IGN, or one that was set in C
+        return None
     while isinstance(handler, (functools.partial, MethodType)):
         handler = handler.func if isinstance(handler, functools.partial) else handler.__func__
     if not hasattr(handler, "__code__"):

@@ -4,6 +4,7 @@ integration: a job's time limit, Ctrl-C."""
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from collector import Collector
 from faults import fault, silent
 from scripts import run
+from sentry_segment.foreign import from_signal_handler
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
@@ -172,6 +174,13 @@ def test_a_time_limit_during_a_capture_travels_on_and_sentry_has_the_event(
     )
     assert ended.out == "raised\n", ended.err
     assert [event.get("exception") is not None for event in collector.events] == [False, True]
+
+
+def test_an_error_of_an_enumeration_is_no_signal_handlers() -> None:
+    """`SIG_DFL` is a member of one, whose class can be called."""
+    with pytest.raises(ValueError, match="not a valid") as caught:
+        signal.Signals(-1)
+    assert not from_signal_handler(caught.value)
 
 
 def test_a_fault_that_is_no_signals_does_not_travel_on(collector: Collector) -> None:
