@@ -239,7 +239,7 @@ def test_a_time_limit_while_no_thread_can_be_had_travels_on_without_the_write_ke
     [event] = [each for each in seen if "a time limit" in each]
     key = integration._options.write_key
     secrets = key, base64.b64encode(f"{key}:".encode()).decode()
-    print([secret in event for secret in secrets], "in limit" in event or "limit" in event)
+    print([secret in event for secret in secrets], '"function": "limit"' in event)
     """,
     )
     assert ended.out == "[False, False] True\n", ended.err
