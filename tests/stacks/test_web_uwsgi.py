@@ -116,13 +116,23 @@ def test_a_chain_reload_delivers_what_waits(
 ) -> None:
     commands = tmp_path / "commands"
     server, url = uwsgi(machine, *KINDS["lazy apps"], "--master-fifo", str(commands))
-    delivers_what_waits(partial(commands.write_text, "c"), server, collector, url)
+    reload = partial(commands.write_text, "c")
+    # A second one is ignored until all workers of the first have loaded the application.
+    delivers_what_waits(reload, server, collector, url, done=r"(chain reloading complete)")
 
 
 def delivers_what_waits(
-    reload: Callable[[], object], server: Process, collector: Collector, url: str
+    reload: Callable[[], object],
+    server: Process,
+    collector: Collector,
+    url: str,
+    *,
+    done: str = "",
 ) -> None:
-    """And a second reload, in the midst of visits, loses nothing."""
+    """And a second reload, in the midst of visits, loses nothing.
+
+    `done`: a pattern of the server's log, for when it can be told to reload again.
+    """
     collector.answer = lambda call: Reply(503)
     visits = browse(SHOP, url, together=False)
     wait_for_events(collector, errors_in(visits))
@@ -130,6 +140,7 @@ def delivers_what_waits(
     collector.answer = None
     reload()
     wait_for_uwsgis_workers(server, 4)
+    wait_for_lines(server, done, 1)
     visits += browse_and(reload, SHOP, url, collector, together=False)
     wait_for_uwsgis_workers(server, 6)
     all_arrive(server, collector, url, visits)
