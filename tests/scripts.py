@@ -15,8 +15,16 @@ from typing import Any, ClassVar
 from collector import PATIENCE, Collector
 from support import WRITE_KEY
 
-PREAMBLE = """
-    import atexit, os, signal, sys, threading, time
+# What Sentry's SDK and httpx import where it is installed, and no script needs: it would take a
+# process longer than all the rest.
+LEAN = """
+    import sys
+    sys.modules.update(dict.fromkeys(["django", "rich"]))
+"""
+PREAMBLE = (
+    LEAN
+    + """
+    import atexit, os, signal, threading, time
     import sentry_sdk
     from sentry_sdk.integrations.atexit import AtexitIntegration
     from sentry_segment import SegmentIntegration
@@ -26,7 +34,6 @@ PREAMBLE = """
     def init(segment=None, **options):
         given = {{"write_key": "{key}", "host": HOST, "spool": SPOOL or None}}
         integration = SegmentIntegration(**{{**given, **(segment or {{}})}})
-        # The others found by themselves take a process longer than all the rest.
         alone = {{"auto_enabling_integrations": False, "integrations": [integration]}}
         sentry_sdk.init(**{{"dsn": DSN, **alone, **options}})
         sentry_sdk.set_user({{"id": "u1"}})
@@ -44,6 +51,41 @@ PREAMBLE = """
     def told():
         # Waits until the test has said something.
         sys.stdin.readline()
+"""
+)
+
+# A file of its own, which the children import.
+MULTIPROCESSING = f"""{textwrap.dedent(LEAN)}
+import multiprocessing
+import sentry_sdk
+from sentry_segment import SegmentIntegration
+
+DSN, HOST, SPOOL, METHOD, TIMEOUT = sys.argv[1:]
+
+def work(name):
+    if sentry_sdk.get_client().dsn is None:
+        init()
+    sentry_sdk.set_user({{"id": "u1"}})
+    sentry_sdk.capture_event({{"exception": {{"values": [{{"type": name}}]}}}})
+
+def init():
+    sentry_sdk.init(
+        dsn=DSN,
+        integrations=[SegmentIntegration("{WRITE_KEY}", host=HOST, spool=SPOOL or None)],
+        auto_enabling_integrations=False,
+        shutdown_timeout=float(TIMEOUT),
+    )
+
+if __name__ == "__main__":
+    init()
+    work("parent")
+    context = multiprocessing.get_context(METHOD)
+    children = [context.Process(target=work, args=(f"child{{n}}",)) for n in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
 """
 
 
@@ -136,6 +178,26 @@ def start(
 def run(collector: Collector, script: str, **options: Any) -> Ended:
     """Start a script with the options of `start`, and wait for its end."""
     return start(collector, script, **options).end()
+
+
+def run_with_children(
+    collector: Collector, method: str, folder: Path, timeout: float, spool: Path | None = None
+) -> Ended:
+    """A process that captures the error `parent`, and two of `multiprocessing`, child0 and child1.
+
+    `timeout`: seconds that each has at its end.
+    """
+    script = folder / "script.py"
+    script.write_text(MULTIPROCESSING)
+    arguments = (collector.dsn, collector.url, str(spool or ""), method, str(timeout))
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def names(collector: Collector) -> list[str]:

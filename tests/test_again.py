@@ -53,8 +53,10 @@ def run(project: Path, test: str, *arguments: str) -> Ended:
     flaky.write_text("of a run before\n")
     # There is nothing of the package to be covered.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
+    # Nor is any other plugin needed.
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     done = subprocess.run(
-        [sys.executable, AGAIN, "-q", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, AGAIN, "-q", "-p", "no:cacheprovider", "-p", "xdist", *arguments],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

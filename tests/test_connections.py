@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from sentry_segment.api import SegmentApi
 from sentry_segment.log import describe
 from sentry_segment.network import NetworkOptions
 from sentry_segment.verdict import Outcome
+from spools import wait_until
 from support import Init, capture
 from virtual import options
 
@@ -153,6 +155,15 @@ def descriptor_of(connection: socket.socket) -> int:
     raise AssertionError("this process has no such descriptor")
 
 
+def mirror_reads() -> bool:
+    """Whether the mirror's thread has written what it had to, and waits for an answer."""
+    thread = [each for each in threading.enumerate() if each.name == "sentry-segment"][-1]
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None and frame.f_code.co_name not in ("read_in_time", "do_handshake"):
+        frame = frame.f_back
+    return frame is not None
+
+
 class Thief:
     """Takes the descriptor of a connection, and gives its number to a socket of its own."""
 
@@ -168,6 +179,8 @@ class Thief:
         os.dup2(self._mine.fileno(), self.number)
 
     def __call__(self, connection: socket.socket, closing: threading.Event) -> None:
+        # Before, the mirror may be between its look at the descriptor and a write.
+        wait_until(mirror_reads)
         self.take(connection)
         silent(connection, closing)
 

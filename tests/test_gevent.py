@@ -36,7 +36,8 @@ IMPORTS = """
                 gevent.sleep(0.001)
 """
 PREAMBLE = (
-    """
+    scripts.LEAN
+    + """
     from gevent import monkey
     monkey.patch_all()
 """

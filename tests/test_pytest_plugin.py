@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from pages import BLOCKS, Block
+from scripts import LEAN
 
-SET_UP = """
+SET_UP = f"""{textwrap.dedent(LEAN)}
 import sentry_sdk
 from sentry_segment import SegmentIntegration
 
-sentry_sdk.init(integrations=[SegmentIntegration()])
+sentry_sdk.init(integrations=[SegmentIntegration()], auto_enabling_integrations=False)
 
 def fail(user_id):
-    sentry_sdk.set_user({"id": user_id})
+    sentry_sdk.set_user({{"id": user_id}})
     sentry_sdk.capture_exception(KeyError("address"))
 """
+
+# What else is installed beside it, and takes long to be imported.
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:anyio", "-p", "no:hypothesispytest")
 
 
 def run(folder: Path, test: str, *arguments: str) -> str:
@@ -27,7 +32,7 @@ def run(folder: Path, test: str, *arguments: str) -> str:
     (folder / "test_it.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-q", *WITHOUT, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -16,7 +14,7 @@ import sentry_sdk
 
 from collector import Call, Collector, Reply
 from faults import arrived, hold
-from scripts import names, run, start
+from scripts import names, run, run_with_children, start
 from spools import (
     FILES,
     adds_up,
@@ -271,6 +269,7 @@ def test_parent_and_child_both_use_the_spool_each_for_its_own(
         for n in range(5):
             capture(f"before{n}")
         wait_until(lambda: integration.stats.spooled == 5)
+        told()
         child = os.fork()
         who = "parent" if child else "child"
         for n in range(5):
@@ -287,6 +286,8 @@ def test_parent_and_child_both_use_the_spool_each_for_its_own(
         """,
         spool=path,
     )
+    arrived(collector)
+    script.tell()
     assert script.line() == "child is done"
     assert [each for each in names(collector) if not each.startswith("before")] == [
         f"child{n}" for n in range(5)
@@ -440,40 +441,6 @@ def test_forks_while_threads_capture_into_the_spool(
     assert adds_up(stats)
 
 
-MULTIPROCESSING = """
-import multiprocessing, sys
-import sentry_sdk
-from sentry_segment import SegmentIntegration
-
-DSN, HOST, SPOOL, METHOD, TIMEOUT = sys.argv[1:]
-
-def work(name):
-    if sentry_sdk.get_client().dsn is None:
-        init()
-    sentry_sdk.set_user({"id": "u1"})
-    sentry_sdk.capture_event({"exception": {"values": [{"type": name}]}})
-
-def init():
-    sentry_sdk.init(
-        dsn=DSN,
-        integrations=[SegmentIntegration("wk_0123456789_abcdef", host=HOST, spool=SPOOL)],
-        auto_enabling_integrations=False,  # which would take longer than all the rest
-        shutdown_timeout=float(TIMEOUT),
-    )
-
-if __name__ == "__main__":
-    init()
-    work("parent")
-    context = multiprocessing.get_context(METHOD)
-    children = [context.Process(target=work, args=(f"child{n}",)) for n in range(2)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-    assert [child.exitcode for child in children] == [0, 0]
-"""
-
-
 @posix
 @pytest.mark.parametrize(
     ("method", "answered"),
@@ -485,18 +452,10 @@ def test_children_of_multiprocessing_deliver_or_leave_what_they_captured(
 ) -> None:
     if not answered:
         outage(collector)
-    script = path.parent / "script.py"
-    script.write_text(MULTIPROCESSING)
-    shutdown_timeout = "60" if answered else "0.5"
-    ended = subprocess.run(
-        [sys.executable, script, collector.dsn, collector.url, path, method, shutdown_timeout],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert "could not be delivered" not in ended.stderr
+    timeout = 60.0 if answered else 0.5
+    ended = run_with_children(collector, method, path.parent, timeout, spool=path)
+    assert ended.status == 0, ended.err
+    assert "could not be delivered" not in ended.err
     expected = ["child0", "child1", "parent"]
     left = [message["properties"]["exceptionType"] for message in kept(path)]
     assert (sorted(names(collector)), sorted(left)) == (
