@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +31,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     support.is_in_full = config.getoption("--all")
+    config.addinivalue_line("markers", "some: of many parameters, some are tried without `--all`")
+    if hasattr(config, "workerinput"):  # and not in what starts the workers, which are measured
+        for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+            support.MEASURED[name] = os.environ.pop(name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--all`, leave out two of three of what is marked with `some`."""
+    if support.is_in_full:
+        return
+    seen: set[str] = set()
+    left_out = []
+    for item in items:
+        name, is_some = item.nodeid.partition("[")[0], item.get_closest_marker("some")
+        if is_some and name in seen and zlib.crc32(item.nodeid.encode()) % 3:
+            left_out.append(item)
+        seen.add(name)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from collector import PATIENCE, Collector
-from support import WRITE_KEY
+from support import MEASURED, WRITE_KEY
 
 # What Sentry's SDK and httpx import where it is installed, and no script needs: it would take a
 # process longer than all the rest.
@@ -167,9 +167,8 @@ def start(
             cwd=Path(__file__).parent.parent,
             env={
                 name: value
-                for name, value in os.environ.items()
+                for name, value in {**os.environ, **(MEASURED if measured else {})}.items()
                 if not name.lower().endswith("_proxy")
-                and (measured or not name.startswith("COVERAGE_"))
             },
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import sentry_sdk
 
 from sentry_segment import SegmentIntegration, TrackMessage
@@ -15,12 +16,24 @@ WRITE_KEY = "wk_0123456789_abcdef"
 is_in_full = False
 """Whether pytest was given `--all`. Set before the test files are imported."""
 
+MEASURED: dict[str, str] = {}
+"""The environment of a process whose coverage is measured, which takes it 0.2 seconds. Of those
+that tests start, the ones are that go through the package in a way that no test's own does."""
+
 Init = Callable[..., SegmentIntegration]
 
 
 def many(times: int) -> int:
     """How often to try what is tried many times: a tenth of it without `--all`."""
     return times if is_in_full else max(1, times // 10)
+
+
+at_length = pytest.mark.skipif("not __import__('support').is_in_full", reason="needs --all")
+"""Of a test that takes too long to be run without `--all`."""
+
+
+some = pytest.mark.some
+"""Of a test with many parameters: without `--all`, some of them are tried, always the same."""
 
 
 class _Nameless(type):

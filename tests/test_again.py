@@ -51,10 +51,8 @@ def run(project: Path, test: str, *arguments: str) -> Ended:
     (project / "test_it.py").write_text(test)
     flaky = project / "flaky"
     flaky.write_text("of a run before\n")
-    # There is nothing of the package to be covered.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
-    # Nor is any other plugin needed.
-    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # No other plugin is needed.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [sys.executable, AGAIN, "-q", "-p", "no:cacheprovider", "-p", "xdist", *arguments],
         cwd=project,

@@ -38,7 +38,7 @@ from sentry_segment.api import SegmentApi
 from sentry_segment.check.report import Report
 from sentry_segment.check.route import Route
 from sentry_segment.check.steps import Steps, whose
-from support import WRITE_KEY
+from support import MEASURED, WRITE_KEY
 
 CREDENTIALS = b64encode(f"{WRITE_KEY}:".encode()).decode()
 SHORT = "--timeout=1.5"
@@ -824,7 +824,7 @@ class Process:
             text=True,
             encoding="utf-8",
             cwd=Path(__file__).parent.parent,
-            env={**kept, "PYTHONIOENCODING": "utf-8", **environment},
+            env={**kept, **MEASURED, "PYTHONIOENCODING": "utf-8", **environment},
         )
 
     def end(self) -> tuple[int, str, str]:

@@ -10,6 +10,7 @@ import pytest
 from collector import Call, Collector, Reply
 from scripts import Ended, names, run
 from spools import kept, leave, track
+from support import some
 
 FREEZERS = {
     "freezegun": "moved = freezegun.freeze_time",
@@ -42,6 +43,7 @@ def process(collector: Collector, freezer: str, script: str, spool: Path | None 
     return run(collector, beginning + script, spool=spool)
 
 
+@some
 @moved
 def test_a_flush_in_moved_time_is_back_and_the_mirror_goes_on_after_it(
     freezer: str, date: str, collector: Collector
@@ -69,6 +71,7 @@ def test_a_flush_in_moved_time_is_back_and_the_mirror_goes_on_after_it(
     assert ended.out == "is back\n1\n", ended.err
 
 
+@some
 @moved
 def test_what_failed_in_moved_time_is_tried_again_in_it_and_after_it(
     freezer: str, date: str, collector: Collector
@@ -92,6 +95,7 @@ def test_what_failed_in_moved_time_is_tried_again_in_it_and_after_it(
     assert names(collector) == ["first", "second"]
 
 
+@some
 @moved
 def test_a_rate_limit_and_a_retry_after_hold_in_moved_time(
     freezer: str, date: str, collector: Collector
@@ -121,6 +125,7 @@ def test_a_rate_limit_and_a_retry_after_hold_in_moved_time(
     assert told[1].arrived - told[0].arrived >= 0.99
 
 
+@some
 @moved
 def test_a_lease_does_not_lapse_and_one_that_has_is_claimed_in_moved_time(
     freezer: str, date: str, collector: Collector, tmp_path: Path

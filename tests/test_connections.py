@@ -33,7 +33,7 @@ from sentry_segment.log import describe
 from sentry_segment.network import NetworkOptions
 from sentry_segment.verdict import Outcome
 from spools import wait_until
-from support import Init, capture
+from support import Init, capture, some
 from virtual import options
 
 resource = pytest.importorskip("resource", reason="descriptors are not limited here")
@@ -418,6 +418,7 @@ def end_mirror() -> Callable[[], None]:
     return end
 
 
+@some
 @pytest.mark.parametrize(("route", "place", "name", "when"), CELLS)
 def test_whatever_broke_the_next_try_delivers(
     route: str,

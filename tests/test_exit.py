@@ -14,7 +14,7 @@ import pytest
 from collector import Call, Collector, Reply
 from faults import in_turn
 from scripts import names, run, run_with_children, start
-from support import WRITE_KEY
+from support import WRITE_KEY, some
 
 ENDS = {
     "normal end": "capture('E')",
@@ -310,6 +310,7 @@ def ask_to_wait(call: Call) -> Reply | None:
     return None if "x-retry-count" in call.headers else Reply(429, {"Retry-After": "60"})
 
 
+@some
 @posix
 @pytest.mark.parametrize("answer", [None, ask_to_wait], ids=["at once", "asked to wait"])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

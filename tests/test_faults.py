@@ -27,7 +27,7 @@ from faults import (
     slowly,
 )
 from sentry_segment import DeliveryError, SegmentIntegration, TrackMessage
-from support import Init, capture
+from support import Init, capture, some
 
 T = TypeVar("T")
 
@@ -126,6 +126,7 @@ LASTING: list[tuple[str, Reply, str]] = [
 NEVER_A_MESSAGES_FAULT = ("HTTP 408", "HTTP 410", "HTTP 429", "HTTP 460")
 
 
+@some
 @pytest.mark.parametrize(
     ("answer", "error", "timeout"),
     [pytest.param(reply, error, 10.0, id=name) for name, reply, error in ENDING]
@@ -334,6 +335,7 @@ def test_whatever_follows_a_final_status_it_is_final(
     assert integration.stats.retries == 0
 
 
+@some
 @pytest.mark.parametrize(
     ("status", "places"), [(400, [318]), (413, [318]), (400, [7, 8, 400]), (413, [0, 250, 499])]
 )

@@ -11,6 +11,7 @@ import pytest
 from collector import Collector, Reply
 from scripts import Ended, names, run, start
 from spools import begins_at_init, is_sound, kept, leave, track
+from support import some
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the C library is Linux's")
 
@@ -66,6 +67,7 @@ def ended_well(ended: Ended, spool: Path | None) -> None:
         assert kept(spool) == []
 
 
+@some
 def test_a_child_of_a_process_that_has_sent_something_sends_its_own(
     forking: str, spool: Path | None, collector: Collector
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_child_of_a_process_that_has_sent_something_sends_its_own(
     assert sorted(names(collector)) == sorted(expected)
 
 
+@some
 def test_what_waits_in_the_parent_and_is_under_way_there_is_left_to_it(
     forking: str, spool: Path | None, collector: Collector
 ) -> None:
@@ -137,6 +140,7 @@ def test_what_waits_in_the_parent_and_is_under_way_there_is_left_to_it(
     assert sorted(names(collector)) == ["child", "under way", "waits"]
 
 
+@some
 def test_threads_that_are_the_first_of_a_child_lose_nothing(
     forking: str, spool: Path | None, collector: Collector
 ) -> None:
@@ -176,6 +180,7 @@ def test_threads_that_are_the_first_of_a_child_lose_nothing(
     assert sorted(names(collector)) == sorted(expected)
 
 
+@some
 def test_the_end_of_a_child_flushes_its_own(
     forking: str, spool: Path | None, collector: Collector
 ) -> None:

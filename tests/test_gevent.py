@@ -12,6 +12,7 @@ import pytest
 import scripts
 from collector import Call, Collector, Reply
 from scripts import names
+from support import some
 
 IMPORTS = """
     import os, sys, time
@@ -45,7 +46,7 @@ PREAMBLE = (
 )
 
 
-start = partial(scripts.start, preamble=PREAMBLE)
+start = partial(scripts.start, preamble=PREAMBLE, measured=False)
 
 
 def run(collector: Collector, script: str) -> scripts.Ended:
@@ -142,6 +143,7 @@ def test_a_capture_in_a_native_thread_is_delivered(collector: Collector) -> None
     assert sorted(names(collector)) == sorted(expected)
 
 
+@some
 @pytest.mark.parametrize("answer", [None, ask_to_wait], ids=["at once", "asked to wait"])
 @pytest.mark.parametrize("end", ["", "sys.exit()", "raise LookupError"])
 def test_the_end_of_the_process_delivers_what_waits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from inspectors import Poster, message
+from support import MEASURED
 
 COMMAND = [sys.executable, "-m", "sentry_segment.inspector"]
 
@@ -22,7 +24,11 @@ COMMAND = [sys.executable, "-m", "sentry_segment.inspector"]
 def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process, and the URL that it says."""
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **MEASURED},
     )
     try:
         assert process.stdout is not None
@@ -35,7 +41,9 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, **MEASURED}
+    command = [*COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 
 def test_it_serves_and_says_how_to_point_an_application_at_it() -> None:

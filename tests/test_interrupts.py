@@ -15,6 +15,7 @@ from collector import Collector
 from faults import fault, silent
 from scripts import run
 from sentry_segment.foreign import from_signal_handler
+from support import some
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
@@ -82,6 +83,7 @@ CALLS = {
 }
 
 
+@some
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS)
 def test_a_time_limit_during_a_flush_travels_on(

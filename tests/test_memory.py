@@ -24,7 +24,7 @@ import sentry_segment
 from collector import Collector, Reply
 from sentry_segment import TrackMessage
 from spools import wait_until
-from support import WRITE_KEY, Init, capture, many
+from support import WRITE_KEY, Init, at_length, capture, many
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -88,6 +88,7 @@ def test_an_outage_keeps_as_many_of_the_oldest_messages_as_there_is_room(
     assert (stats.delivered, stats.dropped["queue_overflow"]) == (ROOM + 1, 7 * ROOM)
 
 
+@at_length
 def test_memory_does_not_grow_once_the_queue_is_full(collector: Collector, init: Init) -> None:
     messages: list[weakref.ref[Message]] = []
 
@@ -295,6 +296,7 @@ ROUNDS = {
 }
 
 
+@at_length
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc")
 @pytest.mark.parametrize("script", ROUNDS.values(), ids=ROUNDS)
 def test_many_clients_leave_no_thread_and_no_connection(

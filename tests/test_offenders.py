@@ -16,7 +16,7 @@ from sentry_segment import TrackMessage
 from sentry_segment.batches import GIVE_UP_AFTER, SUSPECT_AFTER
 from sentry_segment.worker import Worker
 from spools import adds_up, kept
-from support import Init, capture
+from support import Init, capture, some
 from virtual import VirtualClock, message, worker
 
 FAILS = {"500": Reply(500), "resets": fault(then=reset)}
@@ -73,6 +73,7 @@ def put(worker: Worker, messages: Sequence[TrackMessage]) -> None:
         worker.put(each)
 
 
+@some
 @pytest.mark.parametrize("reply", FAILS.values(), ids=FAILS)
 @pytest.mark.parametrize("seed", range(3))
 def test_3_offenders_among_1000_hold_up_the_others_for_less_than_a_minute(
@@ -158,6 +159,7 @@ def test_who_failed_again_and_again_while_others_were_taken_is_given_up(
     assert "HTTP 500: no such plan" in line
 
 
+@some
 @pytest.mark.parametrize("reply", [Reply(500), Reply(503), fault(then=reset)])
 def test_in_an_outage_nothing_is_given_up_and_no_more_requests_are_made(
     reply: Reply,

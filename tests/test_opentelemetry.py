@@ -8,6 +8,7 @@ import pytest
 
 from collector import Collector
 from scripts import run
+from support import some
 
 OBSERVED = """
     import contextlib, sqlite3
@@ -64,6 +65,7 @@ WITHOUT_A_THREAD = """
 """
 
 
+@some
 @pytest.mark.parametrize("spooled", [False, True], ids=["memory", "spool"])
 @pytest.mark.parametrize(
     "script",

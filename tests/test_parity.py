@@ -89,8 +89,9 @@ def test_generated_events(collector: Collector, init: Init) -> None:
     for corner in corners():
         run = example(event=corner, late=set())(run)
     run()
-    # There were enough of both kinds.
-    assert 0.2 < len(collector.messages) / len(collector.events) < 0.95
+    # There were some of both kinds.
+    assert len(collector.messages) >= 20
+    assert len(collector.events) - len(collector.messages) >= 2
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import pytest
 
 from pages import BLOCKS, Block
 from scripts import LEAN
+from support import MEASURED
 
 SET_UP = f"""{textwrap.dedent(LEAN)}
 import sentry_sdk
@@ -27,13 +29,14 @@ def fail(user_id):
 WITHOUT = ("-p", "no:cacheprovider", "-p", "no:anyio", "-p", "no:hypothesispytest")
 
 
-def run(folder: Path, test: str, *arguments: str) -> str:
+def run(folder: Path, test: str, *arguments: str, measured: bool = False) -> str:
     """Run pytest in a project of its own, in a file with this text too; what it prints."""
     (folder / "test_it.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *WITHOUT, *arguments],
         cwd=folder,
+        env={**os.environ, **(MEASURED if measured else {})},
         capture_output=True,
         text=True,
         timeout=100,
@@ -54,7 +57,7 @@ def test_second(segment_messages):
     fail("3")
     assert [message["userId"] for message in segment_messages] == ["2", "3"]
 """
-    assert "2 passed" in run(tmp_path, test)
+    assert "2 passed" in run(tmp_path, test, measured=True)
     assert "2 passed" in run(tmp_path, test, "-n", "2")
 
 
@@ -126,7 +129,7 @@ def test_after():
     assert sentry_sdk.Scope.get_current_scope()._user is None
 """
     )
-    assert "5 passed" in run(tmp_path, test)
+    assert "5 passed" in run(tmp_path, test, measured=True)
 
 
 def test_what_later_fixtures_set_is_known_in_an_isolated_asyncio_test_case(tmp_path: Path) -> None:

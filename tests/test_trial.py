@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 import trial
-from support import many
+from support import at_length
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGKILL"), reason="this system has no such signal"
 )
 
 
+@at_length
 def test_nothing_that_was_spooled_is_lost_in_a_trial_by_fire() -> None:
-    report = trial.run(seconds=many(10), workers=3, seed=20, least_kills=6)
+    report = trial.run(seconds=10, workers=3, seed=20, least_kills=6)
     print(report)
     assert (report.lost, report.left_in_spool, report.integrity) == (0, 0, "ok")
     # It was not for a lack of events that none is missing.
@@ -29,6 +30,7 @@ def children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
+@at_length
 @pytest.mark.skipif(not Path("/proc").exists(), reason="this system has no /proc")
 def test_a_trial_that_fails_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     before = children()
