@@ -22,7 +22,7 @@ from sentry_sdk.transport import Transport
 
 from collector import Collector, Reply
 from sentry_segment import SegmentIntegration
-from sentry_segment.spool import Spool
+from sentry_segment.spool.sqlite import Spool
 
 
 class Discarding(Transport):

@@ -52,6 +52,6 @@ def discard(client: Any, event: Any, hint: Any = None, scope: Any = None) -> Non
 
 def wrapper() -> Callable[..., Any]:
     """That wrapper, which is called with each event, around `discard`."""
-    from sentry_segment.integration import attaching
+    from sentry_segment.sdk.attach import attaching
 
     return attaching(discard)

@@ -8,8 +8,8 @@ sentry_sdk.init(dsn="https://...", integrations=[SegmentIntegration(write_key=".
 
 from sentry_segment._version import __version__
 from sentry_segment.integration import SegmentIntegration
-from sentry_segment.message import TrackMessage
+from sentry_segment.mapping.message import TrackMessage
 from sentry_segment.stats import Stats
-from sentry_segment.verdict import DeliveryError
+from sentry_segment.wire.verdict import DeliveryError
 
 __all__ = ["DeliveryError", "SegmentIntegration", "Stats", "TrackMessage", "__version__"]

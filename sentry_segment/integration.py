@@ -1,34 +1,26 @@
-"""The integration: its options, its place in the SDK, and the way of an event through it."""
+"""The integration, as users see it: its options, and its place in the SDK."""
 
 from __future__ import annotations
 
 import atexit
-import copy
 import os
-import threading
-from collections.abc import Callable
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sentry_sdk import Client
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
 
-from sentry_segment.encoding import MAX_MESSAGE_BYTES, shorten
-from sentry_segment.foreign import from_signal_handler, is_injected
-from sentry_segment.forks import is_before_fork_in_c
-from sentry_segment.log import ProblemLog, describe, logger, warn
-from sentry_segment.message import Parts, TrackMessage, characters, draft, parts, track_message
-from sentry_segment.network import NetworkOptions
+from sentry_segment.delivery.worker import Worker
+from sentry_segment.delivery.workers import Workers, flush_at_exit
+from sentry_segment.guest.forks import is_before_fork_in_c
+from sentry_segment.guest.log import ProblemLog, logger, warn
+from sentry_segment.guest.shutdown import mark_end
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
-from sentry_segment.shutdown import mark_end
+from sentry_segment.sdk.attach import attaching
+from sentry_segment.sdk.mirror import Mirror
+from sentry_segment.sdk.transport import MirroringTransport
 from sentry_segment.stats import Stats
-from sentry_segment.transport import MirroringTransport
-from sentry_segment.worker import Worker
-from sentry_segment.workers import Workers, flush_at_exit
-
-if TYPE_CHECKING:
-    from sentry_sdk.envelope import Envelope
+from sentry_segment.wire.network import NetworkOptions
 
 
 class SegmentIntegration(Integration):
@@ -70,8 +62,6 @@ class SegmentIntegration(Integration):
     """
 
     identifier = "segment"
-
-    _workers: Workers | None = None  # until the integration is attached to a client
 
     def __init__(
         self,
@@ -123,7 +113,7 @@ class SegmentIntegration(Integration):
     def _begin(self, options: Options) -> None:
         self._options = options
         self._log = ProblemLog()
-        self._here = threading.local()  # .in_hook: whether this thread is within before_track
+        self._mirror = Mirror(options, self._log)
 
     def __repr__(self) -> str:
         options = self._options
@@ -174,7 +164,7 @@ class SegmentIntegration(Integration):
     def setup_once_with_options(self, options: dict[str, Any] | None = None) -> None:
         """Called by newer SDKs after `setup_once`, with the client's options."""
         if options and options.get("dsn") and self._options.write_key and self._options.spool:
-            self.guarded(self._resume, options)
+            self._mirror.guarded(self._resume, options)
 
     def _resume(self, options: dict[str, Any]) -> None:
         # That takes a thread. uWSGI's workers look into the spool with their first message.
@@ -189,11 +179,12 @@ class SegmentIntegration(Integration):
     def watch(self, client: Any) -> None:
         """Watch a client's transport from now on, if that is not done yet."""
         transport = client.transport
-        if getattr(transport, "mirroring_to", None) is self:
+        if getattr(transport, "mirroring_for", None) is self:
             return
         # Should two threads come by here at once, each wraps the bare transport, and either of the
         # wrappers may stay.
-        mirroring = MirroringTransport(transport, self, self._workers_for(client.options))
+        workers = self._workers_for(client.options)
+        mirroring = MirroringTransport(transport, self._mirror, workers, integration=self)
         if client.transport is transport:  # and was not closed by another thread meanwhile
             client.transport = mirroring
         mark_end()
@@ -201,134 +192,16 @@ class SegmentIntegration(Integration):
     @property
     def _worker(self) -> Worker | None:
         """That of this process."""
-        return None if self._workers is None else self._workers.here()
+        workers = self._mirror.workers
+        return None if workers is None else workers.here()
 
     def _workers_for(self, sentry_options: dict[str, Any]) -> Workers:
-        workers = self._workers
+        workers = self._mirror.workers
         if workers is None:
             options, log = self._options, self._log
             network = NetworkOptions.from_sentry(sentry_options)
             exit_timeout = sentry_options["shutdown_timeout"]
             workers = Workers(lambda users: Worker(options, network, log, exit_timeout, users))
             # Atomic, unlike an assignment after the question: of what two threads make, one stays.
-            workers = self.__dict__.setdefault("_workers", workers)
+            workers = self._mirror.__dict__.setdefault("workers", workers)
         return workers
-
-    def mirror(self, envelope: Envelope) -> None:
-        """Queue the message for an envelope's event, where there is one. Raises no `Exception`."""
-        try:
-            for item in envelope.items:
-                # As `Envelope.get_event`, in half the time, which is most of what an event costs
-                # that is not mirrored.
-                if item.headers.get("type") == "event" and item.payload.json is not None:
-                    break
-            else:
-                return
-            event: Any = item.payload.json
-            found = parts(event, self._options.event_name)
-            if found is None or self._workers is None:
-                return
-            if self._options.before_track is None and (made := draft(found, MAX_MESSAGE_BYTES)):
-                self._workers.here().put(made)
-            elif (message := self._message(found, event)) is not None:
-                self._workers.here().put(message)
-        except Exception as error:
-            if from_signal_handler(error) or is_injected(error):
-                raise
-            # The capture goes on, whatever happened here.
-            self._drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
-
-    def _message(self, found: Parts, event: Any) -> TrackMessage | None:
-        message = track_message(found)
-        if characters(message) > MAX_MESSAGE_BYTES:
-            message = shorten(message)
-            if len(message["userId"]) > MAX_MESSAGE_BYTES:  # which is never cut
-                self._drop("send_error", "An error's user id is longer than a message may be")
-                return None
-        return self._before_track(message, event) if self._options.before_track else message
-
-    def _before_track(self, message: TrackMessage, event: Any) -> TrackMessage | None:
-        assert self._options.before_track is not None
-        if getattr(self._here, "in_hook", False):
-            # Captured by the hook itself: Sentry has it, but to mirror it would call the hook
-            # again, and so on without an end.
-            self._drop("before_track", "An error captured within before_track was not mirrored")
-            return None
-        self._here.in_hook = True
-        try:
-            edited: object = self._options.before_track(message, copy.deepcopy(event))
-        except BaseException as error:
-            if from_signal_handler(error) or not isinstance(error, Exception):
-                self._drop("before_track", "", quiet=True)
-                raise  # the application waits for it
-            self._drop("before_track", f"before_track raised {describe(error)}")
-            return None
-        finally:
-            self._here.in_hook = False
-        if isinstance(edited, dict) and edited:
-            return edited  # type: ignore[return-value]
-        given = "an empty message" if isinstance(edited, dict) else f"a {type(edited).__name__}"
-        text = f"before_track returned {given}: expected the message or None"
-        self._drop("before_track", text, quiet=edited is None)
-        return None
-
-    def guarded(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        is_theirs: Callable[[BaseException], bool] = from_signal_handler,
-    ) -> Any:
-        """Call a function of ours; where it fails, log that, and return `None`.
-
-        What the application means to come out of it, which `is_theirs`, travels on.
-        """
-        try:
-            return function(*arguments)
-        except Exception as error:
-            if is_theirs(error):
-                raise
-            # Sentry's own work goes on.
-            self._log.warn("internal", f"Internal error: {describe(error)}")
-            return None
-
-    def _drop(self, reason: Any, text: str, quiet: bool = False) -> None:
-        if self._workers is not None:
-            self._workers.here().drop(reason)
-        if not quiet:
-            self._log.warn(reason, text)
-
-
-def attaching(capture_event: Callable[..., Any]) -> Callable[..., Any]:
-    """`Client.capture_event` that attaches its client first, if that is not done yet.
-
-    It is the one place that every event goes through, whoever gives it to whichever client: an
-    event processor is not called without a scope, and is not told which client is capturing.
-    """
-
-    # Parameters with names, and those that the SDK may yet add: to take them all as
-    # `*args, **kwargs`, and pass them on, takes three times as long as all the rest.
-    @wraps(capture_event)
-    def attach_and_capture(
-        self: Any, event: Any, hint: Any = None, scope: Any = None, *more: Any, **named: Any
-    ) -> Any:
-        __tracebackhide__ = True  # or Sentry would show this frame, where it shows the stack
-        transport = self.transport
-        if (
-            type(transport) is not MirroringTransport
-            # Or it was another client's, and given to this one as an option.
-            or transport._mirroring_to is not self.integrations.get("segment")
-        ):
-            _attach(self)  # not so but for the first event
-        if more or named:
-            return capture_event(self, event, hint, scope, *more, **named)
-        return capture_event(self, event, hint, scope)
-
-    attach_and_capture.attaches = True  # type: ignore[attr-defined]
-    return attach_and_capture
-
-
-def _attach(client: Any) -> None:
-    """Attach a client to its integration, where it has one."""
-    integration = client.get_integration(SegmentIntegration)
-    if integration is not None:
-        integration.guarded(integration.attach, client)

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
-from sentry_segment.message import TrackMessage
+from sentry_segment.mapping.message import TrackMessage
 
 BeforeTrack = Callable[[TrackMessage, dict[str, Any]], TrackMessage | None]
 OnError = Callable[[Exception, list[TrackMessage]], None]

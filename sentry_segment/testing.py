@@ -23,15 +23,16 @@ from typing import TYPE_CHECKING, Any
 from sentry_sdk.scope import Scope, ScopeType, use_isolation_scope, use_scope
 from sentry_sdk.transport import Transport
 
-from sentry_segment import relay
-from sentry_segment.encoding import EncodingError, MessageTooLongError, encode
+from sentry_segment.delivery.worker import Worker
+from sentry_segment.delivery.workers import Workers
+from sentry_segment.guest.log import warn
 from sentry_segment.integration import SegmentIntegration
-from sentry_segment.log import warn
-from sentry_segment.message import Draft, TrackMessage, parts
-from sentry_segment.network import NetworkOptions
-from sentry_segment.transport import MirroringTransport
-from sentry_segment.worker import Worker
-from sentry_segment.workers import Workers
+from sentry_segment.mapping import relay
+from sentry_segment.mapping.encoding import EncodingError, MessageTooLongError, encode
+from sentry_segment.mapping.message import Draft, TrackMessage, parts
+from sentry_segment.sdk.mirror import Mirror
+from sentry_segment.sdk.transport import MirroringTransport
+from sentry_segment.wire.network import NetworkOptions
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -168,7 +169,7 @@ def _attach(integration: SegmentIntegration, client: Any) -> None:
             bare = replace(options, spool=None)
             log = integration._log
             workers = Workers(lambda users: _Idle(bare, NetworkOptions(), log, 0.0, users))
-            integration.__dict__.setdefault("_workers", workers)
+            integration._mirror.__dict__.setdefault("workers", workers)
         if before is None:
             integration._workers_for(client.options)
             client.transport = _Nowhere(client.options, integration)
@@ -179,21 +180,21 @@ def _attach(integration: SegmentIntegration, client: Any) -> None:
             _detach.append((client, before, since))
 
 
-def _mirror(integration: SegmentIntegration, envelope: Envelope) -> None:
-    _usual_mirror(integration, envelope)
+def _mirror(mirror: Mirror, envelope: Envelope) -> None:
+    _usual_mirror(mirror, envelope)
     event = envelope.get_event()
-    reason = integration.guarded(_why_not, event)
+    reason = mirror.guarded(_why_not, event)
     if reason:
         warn(f"An event was not mirrored to Segment: {reason}")
 
 
-_usual_mirror = SegmentIntegration.mirror
+_usual_mirror = Mirror.mirror
 
 
-def _drop(integration: SegmentIntegration, reason: Any, text: str, quiet: bool = False) -> None:
+def _drop(mirror: Mirror, reason: Any, text: str, quiet: bool = False) -> None:
     """Says each, even the same for a second time, and that `before_track` returned `None`."""
-    if integration._worker is not None:
-        integration._worker.drop(reason)
+    if mirror.workers is not None:
+        mirror.workers.here().drop(reason)
     if text:
         warn(text)
 
@@ -210,8 +211,8 @@ _replaced = (
     (Worker, "put", _put, Worker.put),
     (Worker, "resume", _resume, Worker.resume),
     (SegmentIntegration, "attach", _attach, SegmentIntegration.attach),
-    (SegmentIntegration, "mirror", _mirror, _usual_mirror),
-    (SegmentIntegration, "_drop", _drop, SegmentIntegration._drop),
+    (Mirror, "mirror", _mirror, _usual_mirror),
+    (Mirror, "drop", _drop, Mirror.drop),
 )
 
 
@@ -230,11 +231,11 @@ class _Nowhere(Transport):
         super().__init__(options)
         # So production does not wrap it, should somebody put it back after the block, as pytest's
         # `monkeypatch` may.
-        self.mirroring_to = integration
+        self.mirroring_for = integration
 
     def capture_envelope(self, envelope: Envelope) -> None:
         if _lists:
-            self.mirroring_to.mirror(envelope)
+            self.mirroring_for._mirror.mirror(envelope)
 
     def flush(self, timeout: float, callback: Any = None) -> None:
         pass

@@ -16,7 +16,7 @@ from sentry_sdk.integrations import Integration
 
 from collector import PATIENCE, Collector, Reply
 from sentry_segment import Stats
-from sentry_segment.spool import Spool
+from sentry_segment.spool.sqlite import Spool
 from support import WRITE_KEY
 
 # Older SDKs do not tell an integration the client's options: it begins with the first event.

@@ -9,7 +9,7 @@ import pytest
 import sentry_sdk
 
 from sentry_segment import SegmentIntegration, TrackMessage
-from sentry_segment.message import parts, track_message
+from sentry_segment.mapping.message import parts, track_message
 
 WRITE_KEY = "wk_0123456789_abcdef"
 

@@ -814,7 +814,7 @@ def test_a_fault_in_the_mirrors_flush_is_not_sentrys(
     fail = operator.attrgetter("no_such_attribute")
     for method in ("begin_flush", "finish_flush"):
         with monkeypatch.context() as broken:
-            broken.setattr(f"sentry_segment.worker.Worker.{method}", fail)
+            broken.setattr(f"sentry_segment.delivery.worker.Worker.{method}", fail)
             sentry_sdk.flush(1.0)
     assert transport.flushed == [1.0, 1.0]
 

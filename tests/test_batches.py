@@ -9,9 +9,9 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentry_segment.backlog import Encoded
-from sentry_segment.batches import Batches
-from sentry_segment.verdict import Outcome, Verdict
+from sentry_segment.delivery.backlog import Encoded
+from sentry_segment.delivery.batches import Batches
+from sentry_segment.wire.verdict import Outcome, Verdict
 
 MOST = 8  # messages of a batch
 ENDLESS = 3_000  # tries: far more than any of it takes

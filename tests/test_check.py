@@ -34,10 +34,10 @@ from pages import BLOCKS, rows
 from proxy import Proxy, TlsCollector, server_context
 from sentry_segment import SegmentIntegration, __version__
 from sentry_segment.__main__ import main
-from sentry_segment.api import SegmentApi
 from sentry_segment.check.report import Report
 from sentry_segment.check.route import Route
 from sentry_segment.check.steps import Steps, whose
+from sentry_segment.wire.api import SegmentApi
 from support import MEASURED, WRITE_KEY
 
 CREDENTIALS = b64encode(f"{WRITE_KEY}:".encode()).decode()

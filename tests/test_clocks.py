@@ -137,7 +137,7 @@ def test_a_lease_does_not_lapse_and_one_that_has_is_claimed_in_moved_time(
         collector,
         freezer,
         f"""
-    from sentry_segment.spool import Spool
+    from sentry_segment.spool.sqlite import Spool
 
     integration = init(shutdown_timeout=0)
     with moved({date!r}):
@@ -168,7 +168,7 @@ def test_an_import_in_frozen_time_finds_the_real_clock(collector: Collector) -> 
     for name in [name for name in sys.modules if name.startswith("sentry_segment")]:
         del sys.modules[name]
     with freeze_time("2030-01-01"):
-        from sentry_segment.clock import monotonic
+        from sentry_segment.guest.clock import monotonic
         before = monotonic()
         while monotonic() == before:
             pass

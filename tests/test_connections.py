@@ -28,10 +28,10 @@ from collector import HOST, Collector, Takeover
 from faults import OK, dripping, fault, in_turn, reset, silent
 from proxy import Proxy, SocksProxy, TlsCollector, Wire, server_context
 from sentry_segment import SegmentIntegration
-from sentry_segment.api import SegmentApi
-from sentry_segment.log import describe
-from sentry_segment.network import NetworkOptions
-from sentry_segment.verdict import Outcome
+from sentry_segment.guest.log import describe
+from sentry_segment.wire.api import SegmentApi
+from sentry_segment.wire.network import NetworkOptions
+from sentry_segment.wire.verdict import Outcome
 from spools import wait_until
 from support import Init, capture, some
 from virtual import options

@@ -22,7 +22,7 @@ import sentry_sdk
 from collector import Call, Collector, Reply
 from faults import arrived, hold, in_turn, pile_up
 from sentry_segment import TrackMessage, __version__
-from sentry_segment.worker import Worker
+from sentry_segment.delivery.worker import Worker
 from support import WRITE_KEY, Init, NamelessError, capture
 from virtual import VirtualClock, message, worker
 

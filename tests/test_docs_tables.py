@@ -16,7 +16,7 @@ from collector import Collector
 from pages import ROOT, rows
 from sentry_segment import SegmentIntegration
 from sentry_segment.stats import DROP_REASONS, Stats
-from sentry_segment.verdict import Outcome, judge
+from sentry_segment.wire.verdict import Outcome, judge
 from support import Init
 
 OPTIONS = {

@@ -9,18 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentry_segment.encoding import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_MESSAGES,
+from sentry_segment.mapping.encoding import (
     MAX_MESSAGE_BYTES,
     EncodingError,
     MessageTooLongError,
-    batch_body,
     encode,
+)
+from sentry_segment.mapping.message import TrackMessage, draft, parts
+from sentry_segment.wire.bodies import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_MESSAGES,
+    batch_body,
     fits,
     track_body,
 )
-from sentry_segment.message import TrackMessage, draft, parts
 from support import message_for
 
 

@@ -28,7 +28,7 @@ from collector import Collector, Reply
 from faults import in_turn
 from scripts import run
 from sentry_segment import SegmentIntegration, TrackMessage
-from sentry_segment.log import ProblemLog
+from sentry_segment.guest.log import ProblemLog
 from support import WRITE_KEY, Init, NamelessError, capture
 
 if TYPE_CHECKING:
@@ -320,7 +320,7 @@ def test_a_failure_in_the_mapping_costs_its_message_and_nothing_else(
 
     integration = init()
     with monkeypatch.context() as broken:
-        broken.setattr("sentry_segment.integration.parts", fail)
+        broken.setattr("sentry_segment.sdk.mirror.parts", fail)
         lost = capture()
     mirrored = capture()
     [message] = collector.wait_for_messages(1)
@@ -344,7 +344,7 @@ def test_a_log_handler_that_captures_errors_captures_nothing_of_ours(
 
     handler = Capturing()
     logging.getLogger("sentry_segment").addHandler(handler)
-    monkeypatch.setattr("sentry_segment.integration.parts", fail)
+    monkeypatch.setattr("sentry_segment.sdk.mirror.parts", fail)
     try:
         integration = init()
         capture()

@@ -14,7 +14,7 @@ import pytest
 from collector import Collector
 from faults import fault, silent
 from scripts import run
-from sentry_segment.foreign import from_signal_handler
+from sentry_segment.guest.foreign import from_signal_handler
 from support import some
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
@@ -132,13 +132,13 @@ DURING = """
         setattr(owner, name, function)
 """
 PLACES = {
-    "mapping": "interrupted(sentry_segment.integration, 'parts')",
-    "put": "interrupted(sentry_segment.queue.MessageQueue, 'put')",
+    "mapping": "interrupted(sentry_segment.sdk.mirror, 'parts')",
+    "put": "interrupted(sentry_segment.delivery.queue.MessageQueue, 'put')",
     "start of the thread": "interrupted(threading.Thread, 'start')",
     "log line": """
     integration._log.warn("kind", "a line")
     interrupted(logging.Logger, 'handle')
-    sentry_segment.integration.parts = operator.attrgetter("no_such_attribute")
+    sentry_segment.sdk.mirror.parts = operator.attrgetter("no_such_attribute")
     """,
     "before_track": "hooks.append(lambda: os.kill(os.getpid(), signal.SIGALRM))",
 }
@@ -153,7 +153,7 @@ def test_a_time_limit_during_a_capture_travels_on_and_sentry_has_the_event(
         DURING
         + f"""
     import logging, operator
-    import sentry_segment.integration, sentry_segment.queue
+    import sentry_segment.integration, sentry_segment.delivery.queue
 
     hooks = []
 
@@ -194,7 +194,7 @@ def test_a_fault_that_is_no_signals_does_not_travel_on(collector: Collector) -> 
     import sentry_segment.integration
 
     init()
-    sentry_segment.integration.parts = operator.attrgetter("no_such_attribute")
+    sentry_segment.sdk.mirror.parts = operator.attrgetter("no_such_attribute")
     capture("not mirrored")
     """,
     )

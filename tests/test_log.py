@@ -14,7 +14,7 @@ import pytest
 
 from collector import Collector, Reply
 from scripts import run
-from sentry_segment.log import logger, warn
+from sentry_segment.guest.log import logger, warn
 
 # As loguru's documentation has it: loguru is handed what `logging` gets.
 LOGURU = """

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentry_segment import __version__
-from sentry_segment.encoding import MAX_MESSAGE_BYTES, encode
-from sentry_segment.message import draft, parts, track_message
+from sentry_segment.mapping.encoding import MAX_MESSAGE_BYTES, encode
+from sentry_segment.mapping.message import draft, parts, track_message
 from support import many, message_for
 
 EVENT_ID = "0123456789abcdef0123456789abcdef"

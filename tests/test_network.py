@@ -32,9 +32,9 @@ from faults import (
 )
 from proxy import Proxy, TlsCollector, server_context
 from sentry_segment import SegmentIntegration
-from sentry_segment.api import SegmentApi
-from sentry_segment.network import NetworkOptions
-from sentry_segment.verdict import Outcome, Verdict
+from sentry_segment.wire.api import SegmentApi
+from sentry_segment.wire.network import NetworkOptions
+from sentry_segment.wire.verdict import Outcome, Verdict
 from support import Init, capture
 from virtual import options
 

@@ -13,8 +13,8 @@ import pytest
 from collector import Call, Collector, Reply
 from faults import fault, reset
 from sentry_segment import TrackMessage
-from sentry_segment.batches import GIVE_UP_AFTER, SUSPECT_AFTER
-from sentry_segment.worker import Worker
+from sentry_segment.delivery.batches import GIVE_UP_AFTER, SUSPECT_AFTER
+from sentry_segment.delivery.worker import Worker
 from spools import adds_up, kept
 from support import Init, capture, some
 from virtual import VirtualClock, message, worker
@@ -51,7 +51,7 @@ def start(
     def no_thread(*_: object) -> None:
         raise RuntimeError("the time of a request is not virtual")
 
-    monkeypatch.setattr("sentry_segment.worker.in_own_thread", no_thread)
+    monkeypatch.setattr("sentry_segment.delivery.worker.in_own_thread", no_thread)
     spool = tmp_path / "spool.db" if request.param == "spool" else None
 
     def start(**options: Any) -> Worker:

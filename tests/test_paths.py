@@ -9,9 +9,9 @@ import pytest
 from collector import Collector, Reply
 from faults import fault, in_turn, knows_batch_alone, pile_up, silent
 from sentry_segment import TrackMessage
-from sentry_segment.api import SegmentApi
-from sentry_segment.network import NetworkOptions
-from sentry_segment.verdict import Outcome
+from sentry_segment.wire.api import SegmentApi
+from sentry_segment.wire.network import NetworkOptions
+from sentry_segment.wire.verdict import Outcome
 from support import Init, capture
 from virtual import options
 

@@ -28,9 +28,9 @@ from sentry_sdk.transport import KEEP_ALIVE_SOCKET_OPTIONS
 
 from collector import HOST, Collector
 from proxy import Proxy, SocksProxy, TlsCollector, server_context
-from sentry_segment.api import SegmentApi
-from sentry_segment.network import NetworkOptions
-from sentry_segment.verdict import Outcome, Verdict
+from sentry_segment.wire.api import SegmentApi
+from sentry_segment.wire.network import NetworkOptions
+from sentry_segment.wire.verdict import Outcome, Verdict
 from support import Init, capture
 from virtual import options
 

@@ -17,9 +17,9 @@ from collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import run, start
 from sentry_segment import DeliveryError, SegmentIntegration, TrackMessage
-from sentry_segment.spool import Spool
-from sentry_segment.spool_file import APPLICATION_ID, SCHEMA
-from sentry_segment.spool_types import LEASE
+from sentry_segment.spool.contract import LEASE
+from sentry_segment.spool.file import APPLICATION_ID, SCHEMA
+from sentry_segment.spool.sqlite import Spool
 from spools import (
     FILES,
     MAX_BYTES,
@@ -144,7 +144,7 @@ def test_stats_add_up_at_any_moment_with_a_spool(
     reader = threading.Thread(target=read)
     reader.start()
     for _ in range(1_000):
-        integration.mirror(envelope)
+        integration._mirror.mirror(envelope)
     assert integration.flush(30.0)
     done.set()
     reader.join()
@@ -535,7 +535,7 @@ def test_past_spool_max_bytes_the_newest_are_dropped_until_there_is_room(
 def test_the_file_shrinks_when_a_large_backlog_was_delivered(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     capture()
     assert integration.flush(10.0)
@@ -710,7 +710,7 @@ def test_a_process_that_lost_its_messages_to_another_ends_with_those_under_way(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped for longer than a lease, it goes on with what comes next."""
-    monkeypatch.setattr("sentry_segment.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     go = hold(collector, status=503)
     capture(id="under way")
@@ -733,7 +733,7 @@ def test_a_process_that_lost_its_messages_to_another_ends_with_those_under_way(
 def test_what_was_lost_to_another_and_is_claimed_back_is_as_anothers(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     go = hold(collector)
     capture(id="under way")

@@ -21,9 +21,9 @@ import sentry_sdk
 from collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import run, start
-from sentry_segment import spool_file
-from sentry_segment.spool_file import SCHEMA
-from sentry_segment.spool_types import SpoolError
+from sentry_segment.spool import file as spool_file
+from sentry_segment.spool.contract import SpoolError
+from sentry_segment.spool.file import SCHEMA
 from spools import adds_up, is_sound, kept, leave, outage, query, track, users, wait_until, warnings
 from support import Init, capture
 
@@ -36,8 +36,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for takes no seconds, and a lock is met at once."""
-    monkeypatch.setattr("sentry_segment.backlog._SPOOL_RETRY", 0.05)
-    monkeypatch.setattr("sentry_segment.spool_file._BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.backlog._SPOOL_RETRY", 0.05)
+    monkeypatch.setattr("sentry_segment.spool.file._BUSY_TIMEOUT", 0.01)
     monkeypatch.setattr("random.random", lambda: 0.01)
 
 
@@ -165,7 +165,7 @@ def test_a_problem_that_comes_back_is_said_again_after_the_log_s_interval(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sentry_segment.log.INTERVAL", 0.0)
+    monkeypatch.setattr("sentry_segment.guest.log.INTERVAL", 0.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path})
     for n in range(3):
@@ -288,7 +288,7 @@ def test_a_file_that_is_lost_while_in_use_is_begun_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What waits is not to wait for the next look at the leases.
-    monkeypatch.setattr("sentry_segment.backlog._TEND_INTERVAL", 60.0)
+    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 60.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path})
     go = hold(collector)
@@ -430,7 +430,7 @@ def test_a_spool_that_is_damaged_while_in_use_is_set_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What waits is not to wait for the next look at the leases.
-    monkeypatch.setattr("sentry_segment.backlog._TEND_INTERVAL", 60.0)
+    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 60.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path, "timeout": 60.0})
     go = hold(collector, status=503)
@@ -465,7 +465,7 @@ def test_a_spool_that_is_damaged_while_in_use_is_set_aside(
 
 UNPRIVILEGED = """
     # What is imported late may not be readable later.
-    import sentry_segment.spool
+    import sentry_segment.spool.sqlite
     warm_up = init({"spool": None})
     capture("warm-up")
     assert warm_up.flush(10.0)
@@ -520,8 +520,8 @@ def test_what_may_not_be_written_is_said_once(
 
 
 LIMITED = """
-    import logging, resource, sentry_segment.backlog
-    sentry_segment.backlog._SPOOL_RETRY = 0.05
+    import logging, resource, sentry_segment.delivery.backlog
+    sentry_segment.delivery.backlog._SPOOL_RETRY = 0.05
 
     def limit(size):
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -706,7 +706,7 @@ def test_a_flush_is_not_done_by_what_overtakes_the_messages_in_the_spool(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sentry_segment.backlog._SPOOL_RETRY", 3_600.0)
+    monkeypatch.setattr("sentry_segment.delivery.backlog._SPOOL_RETRY", 3_600.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path})
     go = hold(collector)
@@ -756,12 +756,12 @@ def test_messages_that_somebody_has_deleted_are_waited_for_no_longer(
 @pytest.mark.parametrize(
     "place",
     [
-        "sentry_segment.api.SegmentApi.send",
-        "sentry_segment.delivery.Delivery.act_on",
-        "sentry_segment.backlog.Backlog.tend",
-        "sentry_segment.spool.Spool.add",
-        "sentry_segment.spool.Spool.read",
-        "sentry_segment.spool.Spool.delete",
+        "sentry_segment.wire.api.SegmentApi.send",
+        "sentry_segment.delivery.schedule.Delivery.act_on",
+        "sentry_segment.delivery.backlog.Backlog.tend",
+        "sentry_segment.spool.sqlite.Spool.add",
+        "sentry_segment.spool.sqlite.Spool.read",
+        "sentry_segment.spool.sqlite.Spool.delete",
     ],
 )
 def test_a_fault_of_ours_costs_no_message(

@@ -138,7 +138,7 @@ def test_a_client_that_was_closed_does_not_touch_its_file_at_the_end(
 def test_what_a_killed_process_had_spooled_is_sent_when_its_lease_has_lapsed(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
     outage(collector)
     script = start(collector, SPOOLS_5, spool=path)
     assert script.line() == "spooled"
@@ -170,8 +170,8 @@ def test_a_process_that_captures_nothing_waits_for_the_lease_of_a_killed_one(
     script = start(
         collector,
         """
-        import sentry_segment.backlog
-        sentry_segment.backlog._TEND_INTERVAL = 0.01
+        import sentry_segment.delivery.backlog
+        sentry_segment.delivery.backlog._TEND_INTERVAL = 0.01
         integration = init()
         print("began", flush=True)
         told()
@@ -217,8 +217,8 @@ def test_several_processes_on_one_file_deliver_each_message_once(
     # On a busy machine, one may have the file locked for longer than the others wait for it, who
     # would then send from memory, before what they have in the file.
     script = """
-        import sentry_segment.spool_file
-        sentry_segment.spool_file._BUSY_TIMEOUT = 60.0
+        import sentry_segment.spool.file
+        sentry_segment.spool.file._BUSY_TIMEOUT = 60.0
         integration = init(transport_queue_size=1_000)
         print("ready", flush=True)
         told()
@@ -324,8 +324,8 @@ def test_a_child_that_is_killed_leaves_its_messages_to_its_parent(
     script = start(
         collector,
         """
-        import sentry_segment.backlog
-        sentry_segment.backlog._TEND_INTERVAL = 0.01
+        import sentry_segment.delivery.backlog
+        sentry_segment.delivery.backlog._TEND_INTERVAL = 0.01
         integration = init()
         capture("parent")
         child = os.fork()
@@ -392,7 +392,7 @@ def test_forks_while_threads_capture_into_the_spool(
 
     def put() -> None:
         while not stop.is_set():
-            integration.mirror(envelope)
+            integration._mirror.mirror(envelope)
             integration.flush(0.01)
 
     threads = [threading.Thread(target=put) for _ in range(2)]
@@ -408,7 +408,7 @@ def test_forks_while_threads_capture_into_the_spool(
                     signal.alarm(120)
                     event: Any = envelope.items[0].payload.json
                     event["user"]["id"] = f"child {number}"
-                    integration.mirror(envelope)
+                    integration._mirror.mirror(envelope)
                     # Every other one is killed as soon as its message is in the spool.
                     wait_until(lambda: not integration.stats.queued)
                     if number % 2:

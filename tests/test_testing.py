@@ -410,11 +410,11 @@ def test_what_others_left_in_the_spool_waits_until_the_block_is_over(
 
 
 def test_the_methods_of_production_are_in_place_again(init: Init) -> None:
-    from sentry_segment.worker import Worker
+    from sentry_segment.delivery.worker import Worker
+    from sentry_segment.sdk.mirror import Mirror
 
     def methods() -> list[Callable[..., Any]]:
-        mirrored = SegmentIntegration.mirror, SegmentIntegration.attach, SegmentIntegration._drop
-        return [*mirrored, Worker.put, Worker.resume]
+        return [SegmentIntegration.attach, Mirror.mirror, Mirror.drop, Worker.put, Worker.resume]
 
     before = methods()
     with capture_messages():

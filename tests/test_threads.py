@@ -18,11 +18,12 @@ import sentry_sdk
 
 import virtual
 from collector import Call, Collector, Reply
-from sentry_segment import SegmentIntegration, TrackMessage, network
-from sentry_segment.clock import SystemClock
-from sentry_segment.log import ProblemLog
-from sentry_segment.network import NetworkOptions
-from sentry_segment.worker import Worker
+from sentry_segment import SegmentIntegration, TrackMessage
+from sentry_segment.delivery.worker import Worker
+from sentry_segment.guest.clock import SystemClock
+from sentry_segment.guest.log import ProblemLog
+from sentry_segment.wire import network
+from sentry_segment.wire.network import NetworkOptions
 from support import WRITE_KEY, Init, capture, many
 
 
@@ -69,7 +70,7 @@ def test_a_capture_from_a_signal_handler_in_the_middle_of_another(
         if not busy:
             # The SDK's own transport is not to be entered twice: its queue has plain locks.
             busy = True
-            integration.mirror(envelope())
+            integration._mirror.mirror(envelope())
             busy = False
             from_handler.append("")
 
@@ -79,7 +80,7 @@ def test_a_capture_from_a_signal_handler_in_the_middle_of_another(
         attached = capture()
         count = 0
         while len(from_handler) < 200:
-            integration.mirror(envelope())
+            integration._mirror.mirror(envelope())
             count += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -114,7 +115,7 @@ def test_a_signal_handler_that_raises_out_of_a_put_leaves_the_counts_right(
     assert integration.flush(10.0)
     assert integration._worker is not None
     integration._worker._queue._waiting = RaisesAfterwards()
-    integration.mirror(envelope())
+    integration._mirror.mirror(envelope())
     assert integration.flush(10.0)
     sentry_sdk.flush(10.0)
     stats = integration.stats
@@ -205,7 +206,7 @@ def test_stats_add_up_at_any_moment(collector: Collector, init: Init) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     for _ in range(2_000):
-        integration.mirror(envelope())
+        integration._mirror.mirror(envelope())
     assert integration.flush(30.0)
     done.set()
     reader.join()
@@ -236,14 +237,14 @@ def test_a_capture_from_the_garbage_collector_in_the_middle_of_another(
         def __del__(self) -> None:
             nonlocal finalized
             finalized += 1
-            integration.mirror(envelope())
+            integration._mirror.mirror(envelope())
 
     threshold = gc.get_threshold()
     gc.set_threshold(1)  # at about every allocation
     try:
         for _ in range(300):
             Captures()
-            integration.mirror(envelope())
+            integration._mirror.mirror(envelope())
     finally:
         gc.set_threshold(*threshold)
     deadline = time.monotonic() + 10.0
@@ -328,7 +329,7 @@ def test_forks_while_other_threads_put_and_flush(collector: Collector, init: Ini
 
     def put() -> None:
         while not stop.is_set():
-            integration.mirror(envelope())
+            integration._mirror.mirror(envelope())
             integration.flush(0.01)
 
     capture(id="first")
@@ -346,7 +347,7 @@ def test_forks_while_other_threads_put_and_flush(collector: Collector, init: Ini
                     with sentry_sdk.new_scope():
                         in_child = envelope()
                         in_child.items[0].payload.json["user"]["id"] = f"child {number}"
-                        integration.mirror(in_child)
+                        integration._mirror.mirror(in_child)
                     status = 0 if integration.flush(60.0) else 2
                 finally:
                     os._exit(status)

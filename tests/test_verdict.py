@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sentry_segment.verdict import Outcome, backoff, judge, parse_retry_after
+from sentry_segment.wire.verdict import Outcome, backoff, judge, parse_retry_after
 
 NOW = 1_767_225_600.0  # Thu, 01 Jan 2026 00:00:00 GMT
 

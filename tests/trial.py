@@ -33,12 +33,12 @@ import sentry_sdk
 from sentry_sdk.integrations import Integration
 from sentry_sdk.transport import Transport
 
-import sentry_segment.backlog
-import sentry_segment.spool
+import sentry_segment.delivery.backlog
+import sentry_segment.spool.sqlite
 from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
-from sentry_segment.spool import Spool
-from sentry_segment.spool_types import SpoolError
+from sentry_segment.spool.contract import SpoolError
+from sentry_segment.spool.sqlite import Spool
 
 WRITE_KEY = "wk_0123456789_trial"
 LEASE = 2.0  # seconds: so that even a short trial sees leases lapse
@@ -124,8 +124,8 @@ class Discarding(Transport):
 def work(host: str, spool: str, notes: str, seed: int) -> None:
     """Capture errors until somebody puts an end to it; with no `notes`, empty the spool."""
     logging.getLogger("sentry_segment").setLevel(logging.CRITICAL)  # a line for every fault
-    sentry_segment.spool.LEASE = LEASE  # type: ignore[attr-defined]
-    sentry_segment.backlog._TEND_INTERVAL = LEASE / 3
+    sentry_segment.spool.sqlite.LEASE = LEASE  # type: ignore[attr-defined]
+    sentry_segment.delivery.backlog._TEND_INTERVAL = LEASE / 3
     if notes:
         note_commits(note(notes, "spooled"), note(notes, "failed"))
     segment = SegmentIntegration(WRITE_KEY, host=host, spool=spool, timeout=1.0)

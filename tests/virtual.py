@@ -6,11 +6,11 @@ import threading
 from queue import Empty, SimpleQueue
 
 from collector import Collector
-from sentry_segment.log import ProblemLog
-from sentry_segment.message import TrackMessage
-from sentry_segment.network import NetworkOptions
+from sentry_segment.delivery.worker import Worker
+from sentry_segment.guest.log import ProblemLog
+from sentry_segment.mapping.message import TrackMessage
 from sentry_segment.options import Options
-from sentry_segment.worker import Worker
+from sentry_segment.wire.network import NetworkOptions
 from support import WRITE_KEY, message_for
 
 

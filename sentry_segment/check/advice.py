@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from sentry_segment.check.route import Route
-from sentry_segment.log import describe
+from sentry_segment.guest.log import describe
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE
-from sentry_segment.verdict import Outcome, Verdict
+from sentry_segment.wire.verdict import Outcome, Verdict
 
 EU_HOST = "https://events.eu1.segmentapis.com"
 

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 
-from sentry_segment.log import printable
+from sentry_segment.guest.log import printable
 
 _WIDTH = 100
 _INDENT = 25  # where the third column begins

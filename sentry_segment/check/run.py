@@ -11,17 +11,17 @@ from datetime import datetime, timezone
 from uuid import uuid4
 
 from sentry_segment._version import __version__
-from sentry_segment.api import Answer, SegmentApi
 from sentry_segment.check import advice
 from sentry_segment.check.report import Report
 from sentry_segment.check.route import Route, find_route, resolve
 from sentry_segment.check.steps import Steps
-from sentry_segment.encoding import encode
-from sentry_segment.message import TrackMessage
-from sentry_segment.network import NetworkOptions
+from sentry_segment.guest.silence import silence
+from sentry_segment.mapping.encoding import encode
+from sentry_segment.mapping.message import TrackMessage
 from sentry_segment.options import DEFAULT_HOST, Options
-from sentry_segment.silence import silence
-from sentry_segment.verdict import Outcome, judge
+from sentry_segment.wire.api import Answer, SegmentApi
+from sentry_segment.wire.network import NetworkOptions
+from sentry_segment.wire.verdict import Outcome, judge
 
 EVENT_NAME = "Sentry Segment Check"
 USER_ID = "sentry-segment-check"

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from sentry_segment.encoding import MAX_BATCH_MESSAGES
+from sentry_segment.wire.bodies import MAX_BATCH_MESSAGES
 
 # "32 KB" and "500 KB" in the larger reading, which is refused for certain. What the integration
 # sends is held to the smaller.

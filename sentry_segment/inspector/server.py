@@ -19,10 +19,10 @@ from typing import Any
 
 import uvicorn
 
+from sentry_segment.guest.silence import outside_any_request, silence
 from sentry_segment.inspector.app import make_app
 from sentry_segment.inspector.store import Store
 from sentry_segment.options import is_loopback
-from sentry_segment.silence import outside_any_request, silence
 
 DEFAULT_HOST = "127.0.0.1"
 _PATIENCE = 2  # seconds for requests under way when it is stopped

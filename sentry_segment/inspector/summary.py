@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from sentry_segment import message, relay
+from sentry_segment.mapping import message, relay
 
 _MAX_LENGTH = 300  # characters
 

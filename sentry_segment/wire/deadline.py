@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from sentry_segment.clock import monotonic
-from sentry_segment.descriptor import Identity, close, identity, is_own
+from sentry_segment.guest.clock import monotonic
+from sentry_segment.wire.descriptor import Identity, close, identity, is_own
 
 # Bytes written under one limit: within a write httpcore's own begins anew whenever the server has
 # taken something. As long as a TLS record, so that none is split for it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from sentry_segment.message import Draft, TrackMessage
+from sentry_segment.mapping.message import Draft, TrackMessage
 
 
 class MessageQueue:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from sentry_segment.forks import PerProcess
+from sentry_segment.guest.forks import PerProcess
 
 # Process ids: of children of multiprocessing whose end has a hook; and of those whose end has come.
 _hooked: set[int] = set()

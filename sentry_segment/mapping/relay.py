@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
-from sentry_segment.relay_url import query_in
+from sentry_segment.mapping.relay_url import query_in
 
 _HEX = "0123456789abcdef"
 _UTC_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from sentry_segment import relay, relay_url
 from sentry_segment._version import __version__
+from sentry_segment.mapping import relay, relay_url
 
 
 class TrackMessage(TypedDict):

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
-from sentry_segment.clock import monotonic
-from sentry_segment.encoding import fits
-from sentry_segment.spool_file import SpoolFile, pragma
-from sentry_segment.spool_types import LEASE, Row
+from sentry_segment.guest.clock import monotonic
+from sentry_segment.spool.contract import LEASE, Row
+from sentry_segment.spool.file import SpoolFile, pragma
+from sentry_segment.wire.bodies import fits
 
 # By the clock that all processes of a machine share, and that nobody sets. A lease that runs for
 # longer than one can was given before the machine was started.

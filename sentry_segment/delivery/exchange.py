@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from sentry_segment.log import describe
-from sentry_segment.silence import outside_any_request, silence
-from sentry_segment.verdict import Outcome, Verdict
+from sentry_segment.guest.log import describe
+from sentry_segment.guest.silence import outside_any_request, silence
+from sentry_segment.wire.verdict import Outcome, Verdict
 
 
 def in_own_thread(send: Callable[[], Verdict], done: Callable[[], object]) -> Future[Verdict]:

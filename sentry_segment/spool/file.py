@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sentry_segment.clock import monotonic
-from sentry_segment.foreign import from_signal_handler
-from sentry_segment.forks import PerProcess
-from sentry_segment.log import describe
-from sentry_segment.spool_types import SpoolError, SpoolLostError
+from sentry_segment.guest.clock import monotonic
+from sentry_segment.guest.foreign import from_signal_handler
+from sentry_segment.guest.forks import PerProcess
+from sentry_segment.guest.log import describe
+from sentry_segment.spool.contract import SpoolError, SpoolLostError
 
 APPLICATION_ID = 0x53656753  # "SegS": tells our files from other applications' databases
 SCHEMA = 1

@@ -25,8 +25,8 @@ import httpx
 import sentry_sdk.transport
 from sentry_sdk.transport import KEEP_ALIVE_SOCKET_OPTIONS
 
-from sentry_segment.forks import PerProcess
-from sentry_segment.silence import outside_any_request
+from sentry_segment.guest.forks import PerProcess
+from sentry_segment.guest.silence import outside_any_request
 
 SocketOption = tuple[Any, ...]
 """As `socket.setsockopt` takes it."""

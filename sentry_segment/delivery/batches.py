@@ -8,8 +8,8 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
-from sentry_segment.backlog import Backlog, Encoded
-from sentry_segment.verdict import Verdict, backoff
+from sentry_segment.delivery.backlog import Backlog, Encoded
+from sentry_segment.wire.verdict import Verdict, backoff
 
 SUSPECT_AFTER = 3
 """Failures of a batch, after which the fault may be that of a message, and not the server's."""

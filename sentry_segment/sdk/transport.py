@@ -13,15 +13,14 @@ from weakref import finalize
 import sentry_sdk.transport
 import sentry_sdk.utils
 
-from sentry_segment.flushes import Flush
-from sentry_segment.foreign import is_applications
-from sentry_segment.workers import Workers
+from sentry_segment.delivery.flushes import Flush
+from sentry_segment.delivery.workers import Workers
+from sentry_segment.guest.foreign import is_applications
+from sentry_segment.sdk.mirror import Mirror
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
     from sentry_sdk.transport import Transport
-
-    from sentry_segment.integration import SegmentIntegration
 
 # Only newer SDKs have the two.
 _AsyncTransport: Any = getattr(sentry_sdk.transport, "AsyncHttpTransport", ())
@@ -35,14 +34,17 @@ class MirroringTransport:
     transport is an asynchronous one, say.
     """
 
-    def __init__(self, inner: Transport, integration: SegmentIntegration, workers: Workers) -> None:
+    def __init__(
+        self, inner: Transport, mirror: Mirror, workers: Workers, integration: object
+    ) -> None:
         # Names that no transport has: the others' own are to be found here, `_worker` for one.
         self._inner = inner
-        self._mirroring_to = integration
-        self._mirror = workers
+        self._mirror = mirror
+        self._mirrors_workers = workers
+        self._mirroring_for = integration
         # Not a method: the look-ups on an object with `__getattr__` would take as long as all else
         # does for an event that is not mirrored.
-        self.capture_envelope = _capturing(integration, inner)
+        self.capture_envelope = _capturing(mirror, inner)
         user = object()
         workers.here().open(user)
         # Called once: when the client is closed, or dropped without a close.
@@ -59,14 +61,14 @@ class MirroringTransport:
         return getattr(self._inner, name)
 
     @property
-    def mirroring_to(self) -> SegmentIntegration:
+    def mirroring_for(self) -> object:
         """The integration that sees what goes through here, also from behind other wrappers."""
-        return self._mirroring_to
+        return self._mirroring_for
 
     def flush(self, timeout: float, callback: Any = None) -> Any:
         """Flush both, side by side, within the timeout."""
-        worker = self._mirror.here()
-        guarded = partial(self._mirroring_to.guarded, is_theirs=is_applications)
+        worker = self._mirrors_workers.here()
+        guarded = partial(self._mirror.guarded, is_theirs=is_applications)
         flush = guarded(worker.begin_flush, timeout)
         inner: Any = self._inner  # whose flush returns something, where it is asynchronous
         try:
@@ -84,10 +86,10 @@ class MirroringTransport:
         return self._inner.kill()
 
 
-def _capturing(integration: SegmentIntegration, inner: Transport) -> Callable[[Envelope], Any]:
+def _capturing(mirror: Mirror, inner: Transport) -> Callable[[Envelope], Any]:
     def capture_envelope(envelope: Envelope) -> Any:
         try:
-            integration.mirror(envelope)
+            mirror.mirror(envelope)
         except BaseException:  # a signal handler's, say: it travels on, but not at Sentry's cost
             inner.capture_envelope(envelope)
             raise

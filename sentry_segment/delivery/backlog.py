@@ -9,15 +9,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from sentry_segment.encoding import EncodingError, encode, fits
-from sentry_segment.log import ProblemLog, describe
-from sentry_segment.message import Draft, TrackMessage, parts_of, track_message
-from sentry_segment.queue import MessageQueue
-from sentry_segment.spool_types import LEASE, Row, SpoolError, SpoolLostError
+from sentry_segment.delivery.queue import MessageQueue
+from sentry_segment.guest.log import ProblemLog, describe
+from sentry_segment.mapping.encoding import EncodingError, encode
+from sentry_segment.mapping.message import Draft, TrackMessage, parts_of, track_message
+from sentry_segment.spool.contract import LEASE, Row, SpoolError, SpoolLostError
 from sentry_segment.stats import Counters
+from sentry_segment.wire.bodies import fits
 
 if TYPE_CHECKING:
-    from sentry_segment.spool import Spool
+    from sentry_segment.spool.sqlite import Spool
 
 _CHUNK = 500  # messages written to the spool in one transaction
 _TEND_INTERVAL = LEASE / 3  # seconds

@@ -13,13 +13,13 @@ from typing import Any
 import httpx
 
 from sentry_segment._version import __version__
-from sentry_segment.deadline import Deadline
-from sentry_segment.encoding import batch_body, track_body
-from sentry_segment.foreign import from_signal_handler, of_signal_handler
-from sentry_segment.log import describe, printable
-from sentry_segment.network import NetworkOptions, build_client
+from sentry_segment.guest.foreign import from_signal_handler, of_signal_handler
+from sentry_segment.guest.log import describe, printable
 from sentry_segment.options import Options
-from sentry_segment.verdict import Outcome, Verdict, judge
+from sentry_segment.wire.bodies import batch_body, track_body
+from sentry_segment.wire.deadline import Deadline
+from sentry_segment.wire.network import NetworkOptions, build_client
+from sentry_segment.wire.verdict import Outcome, Verdict, judge
 
 _EXCERPT = 200  # characters of an answer's body that an error shows
 _MAX_ANSWER = 65_536  # bytes read of an answer, to be able to use the connection again

@@ -12,26 +12,26 @@ from concurrent.futures import Future, wait
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sentry_segment.api import SegmentApi
-from sentry_segment.backlog import Backlog
-from sentry_segment.clock import Clock, SystemClock
-from sentry_segment.delivery import Delivery
-from sentry_segment.exchange import in_own_thread
-from sentry_segment.flushes import Flush, Flushes
-from sentry_segment.foreign import from_signal_handler, without_our_frames
-from sentry_segment.log import ProblemLog, describe, warn
-from sentry_segment.message import Draft, TrackMessage
-from sentry_segment.network import NetworkOptions
+from sentry_segment.delivery.backlog import Backlog
+from sentry_segment.delivery.exchange import in_own_thread
+from sentry_segment.delivery.flushes import Flush, Flushes
+from sentry_segment.delivery.queue import MessageQueue
+from sentry_segment.delivery.schedule import Delivery
+from sentry_segment.guest.clock import Clock, SystemClock
+from sentry_segment.guest.foreign import from_signal_handler, without_our_frames
+from sentry_segment.guest.log import ProblemLog, describe, warn
+from sentry_segment.guest.shutdown import exit_budget, is_ending
+from sentry_segment.guest.silence import outside_any_request, silence
+from sentry_segment.mapping.message import Draft, TrackMessage
 from sentry_segment.options import Options
-from sentry_segment.queue import MessageQueue
-from sentry_segment.shutdown import exit_budget, is_ending
-from sentry_segment.silence import outside_any_request, silence
-from sentry_segment.spool_types import LEASE
+from sentry_segment.spool.contract import LEASE
 from sentry_segment.stats import Counters, DropReason, Stats
-from sentry_segment.verdict import Verdict
+from sentry_segment.wire.api import SegmentApi
+from sentry_segment.wire.network import NetworkOptions
+from sentry_segment.wire.verdict import Verdict
 
 if TYPE_CHECKING:
-    from sentry_segment.spool import Spool
+    from sentry_segment.spool.sqlite import Spool
 
 MAX_FLUSH = 1e6  # seconds; some of Python's waits take no more
 
@@ -88,7 +88,7 @@ class Worker:
         if self._options.spool is None:
             return None
         try:
-            from sentry_segment.spool import Spool
+            from sentry_segment.spool.sqlite import Spool
         except ImportError as error:  # some Pythons are built without SQLite
             text = "The spool can't be used: messages wait in memory alone"
             self._log.warn("spool", f"{text} ({describe(error)})")

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Hashable
 from weakref import WeakSet
 
-from sentry_segment.clock import monotonic
-from sentry_segment.forks import PerProcess
-from sentry_segment.shutdown import at_celery_exit, at_multiprocessing_exit, exit_budget
-from sentry_segment.worker import Worker
+from sentry_segment.delivery.worker import Worker
+from sentry_segment.guest.clock import monotonic
+from sentry_segment.guest.forks import PerProcess
+from sentry_segment.guest.shutdown import at_celery_exit, at_multiprocessing_exit, exit_budget
 
 _SPOOL_AT_EXIT = 1.0  # seconds for what is still in memory, where another process locks the spool
 

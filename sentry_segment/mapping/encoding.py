@@ -1,27 +1,20 @@
-"""Messages as JSON within Segment's limits, and the bodies of the requests that carry them.
-
-Limits: https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/
-"""
+"""Messages as JSON within Segment's limit of one
+(https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import repeat
 from json.encoder import encode_basestring
 from typing import Any
 
-from sentry_segment.log import describe
-from sentry_segment.message import Draft, TrackMessage, compose, parts_of, texts
+from sentry_segment.guest.log import describe
+from sentry_segment.mapping.message import Draft, TrackMessage, compose, parts_of, texts
 
 MAX_MESSAGE_BYTES = 32_000  # "32 KB": the smaller reading is safe under both
-MAX_BATCH_BYTES = 500_000
-MAX_BATCH_MESSAGES = 2_500
-
-# Room in a request's body for what is around the messages: the brackets and `sentAt`.
-_ENVELOPE_BYTES = 100
 _SHORTEST_CUT = 64  # characters; dates, levels and the like are never cut
 _PROTECTED = frozenset({"userId", "messageId", "eventId"})
 
@@ -134,19 +127,3 @@ def _cut(value: Any, length: int) -> Any:
     if isinstance(value, (list, tuple)):
         return [_cut(part, length) for part in value]
     return value
-
-
-def fits(messages: int, size: int) -> bool:
-    """Whether a batch of so many messages, with so many bytes in all, is within the limits."""
-    # A comma stands between any two.
-    return messages <= MAX_BATCH_MESSAGES and size + messages + _ENVELOPE_BYTES <= MAX_BATCH_BYTES
-
-
-def track_body(message: bytes, sent_at: str) -> bytes:
-    """The body of `POST /v1/track`: the message itself, with `sentAt`."""
-    return message[:-1] + b',"sentAt":"%s"}' % sent_at.encode()
-
-
-def batch_body(messages: Sequence[bytes], sent_at: str) -> bytes:
-    """The body of `POST /v1/batch`."""
-    return b'{"batch":[%s],"sentAt":"%s"}' % (b",".join(messages), sent_at.encode())

@@ -7,15 +7,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sentry_segment.backlog import Backlog, Encoded
-from sentry_segment.batches import Batch, Batches
-from sentry_segment.encoding import EncodingError, MessageTooLongError
-from sentry_segment.foreign import from_signal_handler
-from sentry_segment.log import ProblemLog, describe
+from sentry_segment.delivery.backlog import Backlog, Encoded
+from sentry_segment.delivery.batches import Batch, Batches
+from sentry_segment.delivery.rate_limit import RateLimit
+from sentry_segment.guest.foreign import from_signal_handler
+from sentry_segment.guest.log import ProblemLog, describe
+from sentry_segment.mapping.encoding import EncodingError, MessageTooLongError
 from sentry_segment.options import Options
-from sentry_segment.rate_limit import RateLimit
 from sentry_segment.stats import Counters, DropReason
-from sentry_segment.verdict import DeliveryError, Outcome, Verdict, backoff
+from sentry_segment.wire.verdict import DeliveryError, Outcome, Verdict, backoff
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import sys
 import threading
 from collections.abc import Callable
 
-from sentry_segment.clock import monotonic
-from sentry_segment.foreign import from_signal_handler
-from sentry_segment.forks import PerProcess
-from sentry_segment.silence import silence
+from sentry_segment.guest.clock import monotonic
+from sentry_segment.guest.foreign import from_signal_handler
+from sentry_segment.guest.forks import PerProcess
+from sentry_segment.guest.silence import silence
 
 logger = logging.getLogger("sentry_segment")
 

@@ -1,0 +1,28 @@
+"""The bodies of the requests that carry messages, within Segment's limits of a batch
+(https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MAX_BATCH_BYTES = 500_000
+MAX_BATCH_MESSAGES = 2_500
+
+# Room in a request's body for what is around the messages: the brackets and `sentAt`.
+_ENVELOPE_BYTES = 100
+
+
+def fits(messages: int, size: int) -> bool:
+    """Whether a batch of so many messages, with so many bytes in all, is within the limits."""
+    # A comma stands between any two.
+    return messages <= MAX_BATCH_MESSAGES and size + messages + _ENVELOPE_BYTES <= MAX_BATCH_BYTES
+
+
+def track_body(message: bytes, sent_at: str) -> bytes:
+    """The body of `POST /v1/track`: the message itself, with `sentAt`."""
+    return message[:-1] + b',"sentAt":"%s"}' % sent_at.encode()
+
+
+def batch_body(messages: Sequence[bytes], sent_at: str) -> bytes:
+    """The body of `POST /v1/batch`."""
+    return b'{"batch":[%s],"sentAt":"%s"}' % (b",".join(messages), sent_at.encode())
