@@ -1,6 +1,6 @@
 """Runs pytest, and then each test that failed once more, by itself. What then passes is flaky.
 
-    python -m tests.again -q -n 3 tests    the arguments are pytest's
+    python -m tests.helpers.again -q -n 3 tests    the arguments are pytest's
 
 A flaky test does not fail the run. It is named in the last lines, and in the file that the
 environment variable FLAKY names, to be seen and mended. All else fails as it does with pytest

@@ -164,7 +164,7 @@ def start(
             stdin=subprocess.PIPE,
             start_new_session=True,
             text=True,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parent.parent.parent,
             env={
                 name: value
                 for name, value in {**os.environ, **(MEASURED if measured else {})}.items()

@@ -14,7 +14,7 @@ import pytest
 
 from spools import wait_until
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ OPTIONS = {
 PYTHON = [
     block for block in BLOCKS if block.language == "python" and "stacks" not in block.page.parts
 ]
-# That of the inspector has its own test, tests/test_inspector_docs.py.
+# That of the inspector has its own test, tests/inspector/test_inspector_docs.py.
 COMPLETE = [
     block
     for block in PYTHON

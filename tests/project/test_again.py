@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-AGAIN = Path(__file__).parent / "again.py"
+AGAIN = Path(__file__).parent.parent / "helpers" / "again.py"
 
 # Fails in the first of its processes.
 FLAKY = """

@@ -9,7 +9,7 @@ import zipfile
 from email import message_from_string
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def files_in(folder: str) -> set[str]:

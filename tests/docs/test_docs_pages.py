@@ -119,7 +119,7 @@ def check(command: str, arguments: list[str]) -> None:
 
 def check_arguments(script: str, arguments: list[str]) -> None:
     """Files are there; options and names are known to what the script runs."""
-    main = {"scripts/bench": "benchmarks/__main__.py", "scripts/trial": "tests/trial.py"}
+    main = {"scripts/bench": "benchmarks/__main__.py", "scripts/trial": "tests/helpers/trial.py"}
     known = (ROOT / script).read_text() + (ROOT / main.get(script, script)).read_text()
     for argument in arguments:
         if argument.startswith("tests/"):
@@ -151,7 +151,7 @@ def test_a_page_of_a_stack_shows_the_files_that_its_tests_run(page: Path) -> Non
 
 @pytest.mark.parametrize("block", blocks("text"), ids=name)
 def test_every_output_shown_has_the_words_of_the_program(block: Block) -> None:
-    sources = [*(ROOT / "benchmarks").glob("*.py"), ROOT / "tests/trial.py"]
+    sources = [*(ROOT / "benchmarks").glob("*.py"), ROOT / "tests/helpers/trial.py"]
     sources += (ROOT / "sentry_segment/check").glob("*.py")  # whose output test_check.py compares
     words = {word for source in sources for word in re.findall(r"[a-z]+", source.read_text())}
     labels = [re.split("  +", line.strip())[0] for line in block.text.splitlines()]

@@ -823,7 +823,7 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parent.parent.parent,
             env={**kept, **MEASURED, "PYTHONIOENCODING": "utf-8", **environment},
         )
 
