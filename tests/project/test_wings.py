@@ -4,40 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import sentry_segment
-
-PACKAGE = Path(sentry_segment.__file__).parent
-
-# Each wing, or module above them, with what it may import besides its own modules. `spool.contract`
-# is what all spools have in common.
-MAY_IMPORT = {
-    "_version": "",
-    "guest": "",
-    "mapping": "guest _version",
-    "stats": "",
-    "options": "mapping",
-    "wire": "guest options _version",
-    "spool": "guest wire",
-    "delivery": "guest mapping stats options wire spool.contract",
-    "sdk": "guest mapping stats options delivery",
-    "integration": "guest stats options wire spool delivery sdk",
-    "__init__": "integration mapping stats wire _version",
-    "testing": "guest mapping wire delivery sdk integration",
-    "check": "guest mapping options wire __init__ _version",
-    "inspector": "guest mapping options wire",
-    "__main__": "check options _version",
-}
-
-
-def name(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-
-
-MODULES = {name(path): path for path in PACKAGE.rglob("*.py")}
+from wings import MAY_IMPORT, MODULES, PICTURE, draw, wing
 
 
 def imports(module: str) -> Iterator[str]:
@@ -57,10 +27,6 @@ def imports(module: str) -> Iterator[str]:
             for alias in node.names:
                 if alias.name.startswith("sentry_segment"):
                     yield alias.name.removeprefix("sentry_segment").removeprefix(".") or "__init__"
-
-
-def wing(module: str) -> str:
-    return module.partition(".")[0]
 
 
 def test_the_table_has_each_wing_and_no_other() -> None:
@@ -101,3 +67,7 @@ def test_a_wing_says_what_it_is_for(package: str) -> None:
     text = ast.get_docstring(ast.parse(MODULES[package].read_text()))
     assert text
     assert len(text.splitlines()) >= 3
+
+
+def test_the_picture_in_the_docs_is_of_the_wings_as_they_are() -> None:
+    assert PICTURE.read_text() == draw(), "python tests/helpers/wings.py draws it anew"
