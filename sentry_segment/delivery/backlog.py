@@ -7,18 +7,15 @@ import math
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sentry_segment.delivery.queue import MessageQueue
 from sentry_segment.guest.log import ProblemLog, describe
 from sentry_segment.mapping.encoding import EncodingError, encode
 from sentry_segment.mapping.message import Draft, TrackMessage, parts_of, track_message
-from sentry_segment.spool.contract import LEASE, Row, SpoolError, SpoolLostError
+from sentry_segment.spool.contract import LEASE, Row, Spool, SpoolError, SpoolLostError
 from sentry_segment.stats import Counters
 from sentry_segment.wire.bodies import fits
-
-if TYPE_CHECKING:
-    from sentry_segment.spool.sqlite import Spool
 
 _CHUNK = 500  # messages written to the spool in one transaction
 _TEND_INTERVAL = LEASE / 3  # seconds
@@ -322,7 +319,7 @@ class Backlog:
             if dropped:
                 self._log.warn(
                     "overflow",
-                    f"The spool {spool.path} is full (spool_max_bytes): new messages are dropped "
+                    f"The spool {spool.place} is full (spool_max_bytes): new messages are dropped "
                     f"until Segment takes some of those that wait",
                 )
 

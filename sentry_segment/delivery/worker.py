@@ -31,7 +31,7 @@ from sentry_segment.wire.network import NetworkOptions
 from sentry_segment.wire.verdict import Verdict
 
 if TYPE_CHECKING:
-    from sentry_segment.spool.sqlite import Spool
+    from sentry_segment.spool.contract import Spool
 
 MAX_FLUSH = 1e6  # seconds; some of Python's waits take no more
 
@@ -85,15 +85,16 @@ class Worker:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def _make_spool(self) -> Spool | None:
-        if self._options.spool is None:
+        options = self._options
+        if options.spool is None:
             return None
         try:
-            from sentry_segment.spool.sqlite import Spool
+            from sentry_segment.spool.sqlite import SqliteSpool
         except ImportError as error:  # some Pythons are built without SQLite
             text = "The spool can't be used: messages wait in memory alone"
             self._log.warn("spool", f"{text} ({describe(error)})")
             return None
-        return Spool(self._options.spool, self._options.spool_max_bytes, self._options.write_key)
+        return SqliteSpool(options.spool, options.spool_max_bytes, options.write_key)
 
     # Called from any thread
 

@@ -38,7 +38,7 @@ import sentry_segment.spool.sqlite
 from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
 from sentry_segment.spool.contract import SpoolError
-from sentry_segment.spool.sqlite import Spool
+from sentry_segment.spool.sqlite import SqliteSpool
 
 WRITE_KEY = "wk_0123456789_trial"
 LEASE = 2.0  # seconds: so that even a short trial sees leases lapse
@@ -163,9 +163,9 @@ def note(notes: str, kind: str) -> int:
 
 def note_commits(file: int, failed: int) -> None:
     """Have every message noted once it is committed to the spool, and every failure of that."""
-    add = Spool.add
+    add = SqliteSpool.add
 
-    def add_and_note(self: Spool, bodies: Sequence[bytes]) -> int:
+    def add_and_note(self: SqliteSpool, bodies: Sequence[bytes]) -> int:
         try:
             added = add(self, bodies)
         except SpoolError as error:
@@ -175,7 +175,7 @@ def note_commits(file: int, failed: int) -> None:
         os.write(file, "".join(f"{event_id}\n" for event_id in ids).encode())
         return added
 
-    Spool.add = add_and_note  # type: ignore[method-assign]
+    SqliteSpool.add = add_and_note  # type: ignore[method-assign]
 
 
 # The trial

@@ -21,9 +21,9 @@ import sentry_sdk
 from collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import run, start
-from sentry_segment.spool import file as spool_file
+from sentry_segment.spool import schema
 from sentry_segment.spool.contract import SpoolError
-from sentry_segment.spool.file import SCHEMA
+from sentry_segment.spool.schema import SCHEMA
 from spools import adds_up, is_sound, kept, leave, outage, query, track, users, wait_until, warnings
 from support import Init, capture
 
@@ -357,7 +357,7 @@ def test_a_file_that_another_process_begins_meanwhile_is_a_spool(
 ) -> None:
     path.parent.mkdir()
     looked: list[str] = []
-    look = spool_file.pragma
+    look = schema.pragma
 
     def look_slowly(db: sqlite3.Connection, name: str) -> int:
         if looked == ["application_id"]:
@@ -367,7 +367,7 @@ def test_a_file_that_another_process_begins_meanwhile_is_a_spool(
         looked.append(name)
         return look(db, name)
 
-    monkeypatch.setattr(spool_file, "pragma", look_slowly)
+    monkeypatch.setattr(schema, "pragma", look_slowly)
     integration = init(segment={"spool": path})
     capture()
     assert integration.flush(10.0)
@@ -759,9 +759,9 @@ def test_messages_that_somebody_has_deleted_are_waited_for_no_longer(
         "sentry_segment.wire.api.SegmentApi.send",
         "sentry_segment.delivery.schedule.Delivery.act_on",
         "sentry_segment.delivery.backlog.Backlog.tend",
-        "sentry_segment.spool.sqlite.Spool.add",
-        "sentry_segment.spool.sqlite.Spool.read",
-        "sentry_segment.spool.sqlite.Spool.delete",
+        "sentry_segment.spool.sqlite.SqliteSpool.add",
+        "sentry_segment.spool.sqlite.SqliteSpool.read",
+        "sentry_segment.spool.sqlite.SqliteSpool.delete",
     ],
 )
 def test_a_fault_of_ours_costs_no_message(
