@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sentry_segment.delivery.backlog import Backlog, Encoded
+from sentry_segment.delivery.backlog import Backlog
 from sentry_segment.delivery.batches import Batch, Batches
+from sentry_segment.delivery.encoded import Encoded
 from sentry_segment.delivery.rate_limit import RateLimit
 from sentry_segment.guest.foreign import from_signal_handler
 from sentry_segment.guest.log import ProblemLog, describe

@@ -33,7 +33,7 @@ import sentry_sdk
 from sentry_sdk.integrations import Integration
 from sentry_sdk.transport import Transport
 
-import sentry_segment.delivery.backlog
+import sentry_segment.delivery.spooled
 import sentry_segment.spool.sqlite
 from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
@@ -125,7 +125,7 @@ def work(host: str, spool: str, notes: str, seed: int) -> None:
     """Capture errors until somebody puts an end to it; with no `notes`, empty the spool."""
     logging.getLogger("sentry_segment").setLevel(logging.CRITICAL)  # a line for every fault
     sentry_segment.spool.sqlite.LEASE = LEASE  # type: ignore[attr-defined]
-    sentry_segment.delivery.backlog._TEND_INTERVAL = LEASE / 3
+    sentry_segment.delivery.spooled._TEND_INTERVAL = LEASE / 3
     if notes:
         note_commits(note(notes, "spooled"), note(notes, "failed"))
     segment = SegmentIntegration(WRITE_KEY, host=host, spool=spool, timeout=1.0)

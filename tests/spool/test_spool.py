@@ -535,7 +535,7 @@ def test_past_spool_max_bytes_the_newest_are_dropped_until_there_is_room(
 def test_the_file_shrinks_when_a_large_backlog_was_delivered(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     capture()
     assert integration.flush(10.0)
@@ -578,7 +578,7 @@ def test_a_process_that_lost_its_messages_to_another_ends_with_those_under_way(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped for longer than a lease, it goes on with what comes next."""
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     go = hold(collector, status=503)
     capture(id="under way")
@@ -601,7 +601,7 @@ def test_a_process_that_lost_its_messages_to_another_ends_with_those_under_way(
 def test_what_was_lost_to_another_and_is_claimed_back_is_as_anothers(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     go = hold(collector)
     capture(id="under way")

@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for takes no seconds, and a lock is met at once."""
-    monkeypatch.setattr("sentry_segment.delivery.backlog._SPOOL_RETRY", 0.05)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 0.05)
     monkeypatch.setattr("sentry_segment.spool.file._BUSY_TIMEOUT", 0.01)
     monkeypatch.setattr("random.random", lambda: 0.01)
 
@@ -288,7 +288,7 @@ def test_a_file_that_is_lost_while_in_use_is_begun_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What waits is not to wait for the next look at the leases.
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 60.0)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 60.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path})
     go = hold(collector)
@@ -430,7 +430,7 @@ def test_a_spool_that_is_damaged_while_in_use_is_set_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What waits is not to wait for the next look at the leases.
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 60.0)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 60.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path, "timeout": 60.0})
     go = hold(collector, status=503)
@@ -520,8 +520,8 @@ def test_what_may_not_be_written_is_said_once(
 
 
 LIMITED = """
-    import logging, resource, sentry_segment.delivery.backlog
-    sentry_segment.delivery.backlog._SPOOL_RETRY = 0.05
+    import logging, resource, sentry_segment.delivery.spooled
+    sentry_segment.delivery.spooled._SPOOL_RETRY = 0.05
 
     def limit(size):
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -706,7 +706,7 @@ def test_a_flush_is_not_done_by_what_overtakes_the_messages_in_the_spool(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sentry_segment.delivery.backlog._SPOOL_RETRY", 3_600.0)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 3_600.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path})
     go = hold(collector)
@@ -728,7 +728,8 @@ def test_a_flush_is_not_done_by_what_overtakes_the_messages_in_the_spool(
         wait_until(lambda: integration.stats.queued == 0)
         assert integration.stats.spooled == 3
         assert not flush.done.done()
-    integration._worker._backlog._spool_again_at = 0.0  # an hour later
+    assert integration._worker._backlog._spooled is not None
+    integration._worker._backlog._spooled._again_at = 0.0  # an hour later
     assert integration.flush(10.0)
     assert flush.done.result(10.0)
     assert len(users(collector)) == 10
