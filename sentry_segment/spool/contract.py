@@ -40,7 +40,8 @@ class Spool(Protocol):
       and by tending it.
     - A lease that is not renewed lapses, and one that is released has lapsed at once. Who next
       tends with the same write key claims the writer, with all its messages: one holder, and
-      never one with another key. A holder that comes first may still renew its lapsed lease.
+      never one with another key. A holder that comes first may still renew a lease that lapsed,
+      but not one that it released.
     - Who lost a writer to another is told when it tends it, and begins another with its next
       message.
     - So a message may be read, and sent, by two processes, where one was stopped for longer than a
