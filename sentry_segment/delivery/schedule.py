@@ -89,8 +89,14 @@ class Delivery:
             self._hold_until = 0.0
             self._hold_is_ordered = False
 
-    def pause(self) -> None:
-        """Wait as after a failed request."""
+    def internal_error(self, error: Exception) -> None:
+        """Wait as after a failed request: a fault of ours must not end the thread.
+
+        Raises what is a signal handler's, in a thread of the application's that delivers.
+        """
+        if from_signal_handler(error):
+            raise error
+        self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
         self._batches.interrupted()
         self._hold()
 
