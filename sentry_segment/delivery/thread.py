@@ -77,7 +77,7 @@ class WorkerThread:
         """Have the thread look at the queue: wake it, or start it with this to do."""
         self.is_awake = True
         try:
-            self.wake()
+            self._wake.put(None)
             self.ensure(work)
         except BaseException:  # raised by a signal handler that came in between
             self.is_awake = False
