@@ -22,7 +22,7 @@ from sentry_sdk.transport import Transport
 
 from collector import Collector, Reply
 from sentry_segment import SegmentIntegration
-from sentry_segment.spool.sqlite import Spool
+from sentry_segment.spool.sqlite import SqliteSpool
 
 
 class Discarding(Transport):
@@ -36,9 +36,9 @@ def measure(answer: Callable[[Any], Reply | None], captures: int, pause: float) 
     """Milliseconds for each capture, with `pause` seconds between any two."""
     committed: dict[str, float] = {}
     all_there = threading.Event()
-    add = Spool.add
+    add = SqliteSpool.add
 
-    def add_and_note(self: Spool, bodies: Sequence[bytes]) -> int:
+    def add_and_note(self: SqliteSpool, bodies: Sequence[bytes]) -> int:
         added = add(self, bodies)
         now = time.perf_counter()
         committed.update((json.loads(body)["messageId"], now) for body in bodies)
@@ -46,7 +46,7 @@ def measure(answer: Callable[[Any], Reply | None], captures: int, pause: float) 
             all_there.set()
         return added
 
-    Spool.add = add_and_note  # type: ignore[method-assign]
+    SqliteSpool.add = add_and_note  # type: ignore[method-assign]
     captured: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, Collector() as collector:
         collector.answer = answer
@@ -64,7 +64,7 @@ def measure(answer: Callable[[Any], Reply | None], captures: int, pause: float) 
         collector.start()
         assert segment.flush(60.0)
         sentry_sdk.get_client().close(timeout=10.0)
-    Spool.add = add  # type: ignore[method-assign]
+    SqliteSpool.add = add  # type: ignore[method-assign]
     # A commit may come before the capture returns.
     return [max(0.0, 1000 * (committed[each] - at)) for each, at in captured.items()]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 from sentry_sdk import Client
@@ -13,13 +15,15 @@ from sentry_sdk.integrations import logging as sentry_logging
 from sentry_segment.delivery.worker import Worker
 from sentry_segment.delivery.workers import Workers, flush_at_exit
 from sentry_segment.guest.forks import is_before_fork_in_c
-from sentry_segment.guest.log import ProblemLog, logger, warn
+from sentry_segment.guest.log import ProblemLog, describe, logger, warn
 from sentry_segment.guest.shutdown import mark_end
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
 from sentry_segment.sdk.mirror import Mirror
 from sentry_segment.sdk.transport import MirroringTransport
+from sentry_segment.spool.contract import Spool
 from sentry_segment.stats import Stats
+from sentry_segment.wire.api import SegmentApi
 from sentry_segment.wire.network import NetworkOptions
 
 
@@ -198,10 +202,34 @@ class SegmentIntegration(Integration):
     def _workers_for(self, sentry_options: dict[str, Any]) -> Workers:
         workers = self._mirror.workers
         if workers is None:
-            options, log = self._options, self._log
             network = NetworkOptions.from_sentry(sentry_options)
             exit_timeout = sentry_options["shutdown_timeout"]
-            workers = Workers(lambda users: Worker(options, network, log, exit_timeout, users))
+            make = partial(_make_worker, self._options, network, self._log, exit_timeout)
+            workers = Workers(make)
             # Atomic, unlike an assignment after the question: of what two threads make, one stays.
             workers = self._mirror.__dict__.setdefault("workers", workers)
         return workers
+
+
+def _make_worker(
+    options: Options,
+    network: NetworkOptions,
+    log: ProblemLog,
+    exit_timeout: float,
+    users: set[Hashable],
+) -> Worker:
+    """A worker, with what it calls: Segment's API, and the spool."""
+    api = SegmentApi(options, network)
+    return Worker(options, api, _make_spool(options, log), log, exit_timeout, users)
+
+
+def _make_spool(options: Options, log: ProblemLog) -> Spool | None:
+    if options.spool is None:
+        return None
+    try:
+        from sentry_segment.spool.sqlite import SqliteSpool
+    except ImportError as error:  # some Pythons are built without SQLite
+        text = "The spool can't be used: messages wait in memory alone"
+        log.warn("spool", f"{text} ({describe(error)})")
+        return None
+    return SqliteSpool(options.spool, options.spool_max_bytes, options.write_key)

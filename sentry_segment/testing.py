@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import Context
 from dataclasses import replace
@@ -32,6 +32,7 @@ from sentry_segment.mapping.encoding import EncodingError, MessageTooLongError, 
 from sentry_segment.mapping.message import Draft, TrackMessage, parts
 from sentry_segment.sdk.mirror import Mirror
 from sentry_segment.sdk.transport import MirroringTransport
+from sentry_segment.wire.api import SegmentApi
 from sentry_segment.wire.network import NetworkOptions
 
 if TYPE_CHECKING:
@@ -168,8 +169,12 @@ def _attach(integration: SegmentIntegration, client: Any) -> None:
         if not options.write_key:
             bare = replace(options, spool=None)
             log = integration._log
-            workers = Workers(lambda users: _Idle(bare, NetworkOptions(), log, 0.0, users))
-            integration._mirror.__dict__.setdefault("workers", workers)
+
+            def idle(users: set[Hashable]) -> Worker:
+                api = SegmentApi(bare, NetworkOptions())
+                return _Idle(bare, api, None, log, 0.0, users)
+
+            integration._mirror.__dict__.setdefault("workers", Workers(idle))
         if before is None:
             integration._workers_for(client.options)
             client.transport = _Nowhere(client.options, integration)

@@ -8,7 +8,8 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
-from sentry_segment.delivery.backlog import Backlog, Encoded
+from sentry_segment.delivery.backlog import Backlog
+from sentry_segment.delivery.encoded import Encoded
 from sentry_segment.wire.verdict import Verdict, backoff
 
 SUSPECT_AFTER = 3

@@ -7,15 +7,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sentry_segment.delivery.backlog import Backlog, Encoded
+from sentry_segment.delivery.backlog import Backlog
 from sentry_segment.delivery.batches import Batch, Batches
+from sentry_segment.delivery.encoded import Encoded
 from sentry_segment.delivery.rate_limit import RateLimit
 from sentry_segment.guest.foreign import from_signal_handler
 from sentry_segment.guest.log import ProblemLog, describe
 from sentry_segment.mapping.encoding import EncodingError, MessageTooLongError
 from sentry_segment.options import Options
 from sentry_segment.stats import Counters, DropReason
-from sentry_segment.wire.verdict import DeliveryError, Outcome, Verdict, backoff
+from sentry_segment.wire.verdict import DeliveryError, Outcome, Verdict, backoff, refusal
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,14 @@ class Delivery:
             self._hold_until = 0.0
             self._hold_is_ordered = False
 
-    def pause(self) -> None:
-        """Wait as after a failed request."""
+    def internal_error(self, error: Exception) -> None:
+        """Wait as after a failed request: a fault of ours must not end the thread.
+
+        Raises what is a signal handler's, in a thread of the application's that delivers.
+        """
+        if from_signal_handler(error):
+            raise error
+        self._log.warn("internal", f"Internal error, will try again: {describe(error)}")
         self._batches.interrupted()
         self._hold()
 
@@ -166,23 +173,10 @@ class Delivery:
 
     def _refused(self, batch: list[Encoded], verdict: Verdict) -> None:
         self._counters.last_error = verdict.error
-        self._log.warn(f"refused {verdict.status}", self._refusal(len(batch), verdict))
+        options = self._options
+        text = refusal(verdict, len(batch), options.host, options.masked_write_key)
+        self._log.warn(f"refused {verdict.status}", text)
         self._give_up(batch, "send_error", DeliveryError(verdict.error, verdict.status))
-
-    def _refusal(self, messages: int, verdict: Verdict) -> str:
-        host = self._options.host
-        if verdict.status in (401, 403):
-            return (
-                f"Segment ({host}) refused the write key {self._options.masked_write_key} with "
-                f"{verdict.error}; {messages} message(s) dropped. The right key stands in Segment "
-                f"under Connections > Sources > (your source) > Settings > API Keys; "
-                f"pass it as write_key or in SEGMENT_WRITE_KEY, and check that host is the region "
-                f"of your workspace"
-            )
-        hint = ""
-        if verdict.status is not None and 300 <= verdict.status < 400:
-            hint = "; redirects are not followed: pass the final address as host"
-        return f"Segment ({host}) refused {messages} message(s) for good: {verdict.error}{hint}"
 
     def _unsendable(self, batch: list[Encoded], error: EncodingError) -> None:
         self._counters.last_error = str(error)

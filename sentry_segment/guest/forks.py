@@ -20,6 +20,18 @@ def is_before_fork_in_c() -> bool:
     return worker_id is not None and bool(worker_id() == 0)
 
 
+class OwnProcess:
+    """The process that something was made in, and is for."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is still that process, and not one that was forked."""
+        return os.getpid() == self._pid
+
+
 class PerProcess(Generic[T]):
     """An object that a forked process does not share with its parent.
 

@@ -1,8 +1,9 @@
-"""What the spool and its users share; free of SQLite, which not every Python has."""
+"""What every spool promises its users; free of SQLite, which not every Python has."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
 
 LEASE = 30.0
 """Seconds for which a process that holds messages need not say that it is still there."""
@@ -13,9 +14,9 @@ class SpoolError(Exception):
 
 
 class SpoolLostError(SpoolError):
-    """The file is gone: somebody has removed it, or it was damaged and has been set aside.
+    """What was in the spool is gone: removed by somebody, or damaged and set aside.
 
-    What was in it is not sent. The next use begins a new file.
+    It is not sent. The next use begins anew.
     """
 
 
@@ -25,3 +26,80 @@ class Row(NamedTuple):
     id: int
     writer: int
     body: bytes
+
+
+class Spool(Protocol):
+    """A holder of messages for one write key, in a place that outlives its process.
+
+    Any number of holders, in any number of processes, share a place. Each makes a `Spool` of its
+    own. The rules are the same whatever the place is made of, and `tests/spool/test_contract.py`
+    holds every kind of spool to them:
+
+    - Messages are added under a writer. Each holder begins one for itself, with its first message.
+    - A writer is held under a lease of `LEASE` seconds. Its holder renews it by adding messages
+      and by tending it.
+    - A lease that is not renewed lapses, and one that is released has lapsed at once. Who next
+      tends with the same write key claims the writer, with all its messages: one holder, and
+      never one with another key. A holder that comes first may still renew a lease that lapsed,
+      but not one that it released.
+    - Who lost a writer to another is told when it tends it, and begins another with its next
+      message.
+    - So a message may be read, and sent, by two processes, where one was stopped for longer than a
+      lease. What either deletes is gone for both.
+    - A writer's messages keep their order. The number of a writer or of a message is never used
+      twice, not even after what was there was lost: nobody deletes another's message by mistake.
+
+    Leases run by a clock that all holders have in common, and that nobody sets.
+
+    May be used from any thread, by several at once. No call waits for others for more than a second
+    or so. Nothing is connected to the place before the first call, nor while the process forks; a
+    forked process makes spools of its own. The write key itself is not stored, and what is stored
+    can be read by the place's owner alone.
+
+    All methods but `disconnect` and `close` raise `SpoolError`. What failed may be tried again
+    later. They raise `SpoolLostError`, once, where they notice that what this holder has there is
+    gone.
+    """
+
+    place: str
+    """A path or a URL, for people to read: without a password."""
+    writer: int | None
+    """The one that messages are added under, if there is one by now. Set it to `None`, and the
+    next message begins another."""
+
+    def add(self, bodies: Sequence[bytes]) -> int:
+        """Append messages, in one step, and renew the lease.
+
+        Returns how many of them, from the first on, were added. The others had no room: that is
+        bounded for all holders together.
+        """
+
+    def read(self, writers: Collection[int], without: Collection[int]) -> list[Row]:
+        """The oldest messages of these writers that fit into one request, but for some by id.
+
+        Empty where there are no others. Each writer's are in their order, one writer's after the
+        other's. Leaves them where they are.
+        """
+
+    def delete(self, ids: Collection[int]) -> None:
+        """Remove messages, one at the least, whoever holds them by now. Some may be gone."""
+
+    def tend(self, writers: Collection[int]) -> tuple[dict[int, int], set[int]]:
+        """Renew the leases of these writers, and claim others whose lease has lapsed.
+
+        Returns the number of messages of each writer that was claimed, and those of `writers` that
+        another holder has claimed meanwhile. One without messages is never claimed.
+        """
+
+    def release(self) -> None:
+        """Leave all that this holder holds to the others, at once."""
+
+    def has_messages(self) -> bool:
+        """Whether there are messages for the write key, whoever holds them. Creates nothing."""
+
+    def disconnect(self) -> None:
+        """Leave the connection. The next use makes another, and goes on."""
+
+    def close(self) -> None:
+        """Leave the connection, where this holder holds nothing. The next use begins anew: with
+        another writer, and with whatever is in the place then."""

@@ -1,13 +1,10 @@
-"""The spool's file: opened, checked, shared with other processes, damaged, lost, and forked."""
+"""The spool's file: opened when it is used, shared with other processes, lost, and forked."""
 
 from __future__ import annotations
 
-import errno
 import os
-import random
 import sqlite3
 import stat
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -17,29 +14,10 @@ from typing import Any
 from sentry_segment.guest.clock import monotonic
 from sentry_segment.guest.foreign import from_signal_handler
 from sentry_segment.guest.forks import PerProcess
-from sentry_segment.guest.log import describe
 from sentry_segment.spool.contract import SpoolError, SpoolLostError
+from sentry_segment.spool.damage import failure, is_locked
+from sentry_segment.spool.schema import UnusableError, prepare
 
-APPLICATION_ID = 0x53656753  # "SegS": tells our files from other applications' databases
-SCHEMA = 1
-# Who wrote which messages, and who is to send them. To take over what another process has left is
-# to take over its writer: one row, however many messages there are. Ids are never used twice
-# (AUTOINCREMENT), not even where a file was lost and begun anew (they begin at random): so a
-# process deletes nobody else's message, if it was stopped for a while, or has one on its way.
-_TABLES = """
-CREATE TABLE writers (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    write_key TEXT NOT NULL,
-    holder TEXT,
-    expires REAL NOT NULL
-);
-CREATE TABLE messages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    writer INTEGER NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE INDEX messages_of_writer ON messages (writer, id);
-"""
 _NO_CHECKPOINT_ON_CLOSE: Any = getattr(sqlite3, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE", None)
 _BUSY_TIMEOUT = 1.0  # seconds to wait for other processes' transactions, of milliseconds each
 
@@ -132,7 +110,7 @@ class SpoolFile:
                 break
             except sqlite3.OperationalError as error:
                 # SQLite itself does not wait where several processes begin a file at once.
-                if not _is_locked(error) or monotonic() > deadline:
+                if not is_locked(error) or monotonic() > deadline:
                     raise
             time.sleep(0.01)
         self._in_use = self._tried
@@ -145,7 +123,7 @@ class SpoolFile:
                 continue
             if file._is_busy:
                 # Whatever is done with it now might be done to what the parent is writing.
-                raise _UnusableError(
+                raise UnusableError(
                     "this process was forked without Python's hooks in the midst of a write",
                     "have the server call them (uWSGI: py-call-uwsgi-fork-hooks = true)",
                 )
@@ -175,48 +153,10 @@ class SpoolFile:
         _close_quietly(connection)
 
     def _failure(self, error: Exception) -> SpoolError:
-        if type(error) is sqlite3.DatabaseError:  # and no subclass: malformed, or no database
-            return self._set_aside(str(error))
-        problem = describe(error)
-        advice = "give spool the path of a file in a folder that this process may write to"
-        if isinstance(error, _UnusableError):
-            problem, advice = str(error), error.advice
-        elif _has_no_room(error):
-            advice = "make room on its disk"
-        elif _is_locked(error):
-            advice = "end the program that has locked it"
-        elif os.path.isfile(self.path) and not os.access(self.path, os.R_OK | os.W_OK):
-            advice = "it is another user's: give it to the one that runs this process"
-        return SpoolError(f"The spool {self.path} can't be used ({problem}): {advice}")
-
-    def _set_aside(self, problem: str) -> SpoolError:
-        """Rename a damaged file, where it is our own and still the one that was opened."""
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        aside = f"{self.path}.damaged-{stamp}-{os.getpid()}"
-        try:
-            if self._tried is None:
-                return SpoolLostError(
-                    f"The spool {self.path} was damaged ({problem}), and is replaced already"
-                )
-            if not _is_ours(self.path):
-                return SpoolError(
-                    f"The spool {self.path} can't be used ({problem}): it is no spool, and left as "
-                    f"it is; give spool another path"
-                )
-            os.rename(self.path, aside)
-            for suffix in ("-wal", "-shm"):
-                if os.path.exists(self.path + suffix):
-                    os.rename(self.path + suffix, aside + suffix)
-        except OSError as error:
-            return SpoolError(
-                f"The spool {self.path} is damaged ({problem}) and can't be set aside "
-                f"({describe(error)}): move it away"
-            )
-        self._in_use = None
-        return SpoolLostError(
-            f"The spool {self.path} is damaged ({problem}). It is kept as {aside}; a new one is "
-            f"begun, and the messages in the old one are not sent"
-        )
+        failed = failure(error, self.path, is_current=self._tried is not None)
+        if isinstance(failed, SpoolLostError):
+            self._in_use = None
+        return failed
 
 
 def _close_quietly(connection: Any) -> None:
@@ -227,82 +167,17 @@ def _close_quietly(connection: Any) -> None:
         connection.close()
 
 
-def _has_no_room(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, sqlite3.OperationalError) and "full" in str(error)
-
-
-def _is_locked(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-
-
-class _UnusableError(sqlite3.OperationalError):
-    """A database that this process is not to use."""
-
-    def __init__(self, text: str, advice: str) -> None:
-        super().__init__(text)
-        self.advice = advice
-
-
 def _connect(path: str) -> sqlite3.Connection:
     # Not `sqlite3.connect`: observers wrap that, and would show our SQL as the application's.
     db = sqlite3.Connection(
         path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
     )
     try:
-        _prepare(db)
+        prepare(db)
     except BaseException:
         db.close()
         raise
     return db
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    """Check what kind of file it is, and make it a spool where it is empty."""
-    db.execute("BEGIN")  # or another process may begin the file during the look at it
-    is_new = not _has_format(db)
-    db.execute("COMMIT")
-    if is_new:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts before the first page is written
-    if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise _UnusableError(
-            "its file system can't share memory between processes", "choose one on a local disk"
-        )
-    # A commit outlives the process as it is; the machine, once SQLite has written it back.
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA journal_size_limit = 4000000")  # after a large transaction
-    db.execute("PRAGMA secure_delete = ON")  # it is users' data
-    db.execute("BEGIN IMMEDIATE")
-    if not _has_format(db):
-        for statement in _TABLES.split(";"):
-            db.execute(statement)
-        for table in ("writers", "messages"):
-            first = random.getrandbits(48)
-            db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, first))
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {SCHEMA}")
-    db.execute("COMMIT")
-
-
-def _has_format(db: sqlite3.Connection) -> bool:
-    """Whether it is a spool already; raises where it is something else."""
-    application, version = pragma(db, "application_id"), pragma(db, "user_version")
-    if (application, version) == (APPLICATION_ID, SCHEMA):
-        return True
-    if application == APPLICATION_ID:
-        raise _UnusableError(
-            f"it has the format {version}, and this version of sentry-segment knows {SCHEMA}",
-            "update sentry-segment, or give spool another path",
-        )
-    if application or version or db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-        raise _UnusableError("it is a database of another application", "give spool another path")
-    return False
-
-
-def pragma(db: sqlite3.Connection, name: str) -> int:
-    value: int = db.execute(f"PRAGMA {name}").fetchone()[0]
-    return value
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -312,17 +187,6 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _is_ours(path: str) -> bool:
-    """Whether a damaged file was a spool, by its header (https://www.sqlite.org/fileformat.html).
-
-    A crash of the machine may leave zeros in the place of what was written last.
-    """
-    with open(path, "rb") as file:
-        header = file.read(100)
-    ours = b"SQLite format 3\0", struct.pack(">i", APPLICATION_ID)
-    return (header[:16], header[68:72]) == ours or not header.strip(b"\0")
 
 
 # Fork

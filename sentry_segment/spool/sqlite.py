@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
 from sentry_segment.guest.clock import monotonic
-from sentry_segment.spool.contract import LEASE, Row
-from sentry_segment.spool.file import SpoolFile, pragma
+from sentry_segment.spool.contract import LEASE, Row, Spool
+from sentry_segment.spool.file import SpoolFile
+from sentry_segment.spool.schema import pragma
 from sentry_segment.wire.bodies import fits
 
 # By the clock that all processes of a machine share, and that nobody sets. A lease that runs for
@@ -22,23 +23,18 @@ _SPARE_PAGES = 8  # what an insert may need besides the message: the index and i
 _VACUUM_PAGES = 256  # so many free pages, about 1 MB, are given back
 
 
-class Spool:
-    """Messages in a file, for one write key and by one worker. May be used from any thread.
+class SqliteSpool(Spool):
+    """The spool in a file, for the processes of one machine.
 
-    Each worker adds messages under a `writer` of its own, and holds that writer under a lease that
-    it renews (`tend`). Where a lease has lapsed, any other worker with the same write key claims
-    the writer, with all its messages. So a message may be read, and be sent, by two processes,
-    where one was stopped for longer than a lease.
-
-    All methods but the constructor raise `SpoolError`. What failed may be tried again later.
+    See `Spool` for what its methods do. `max_bytes` is the size up to which the file grows, and
+    `now` a clock that all its users share, in seconds.
     """
 
     def __init__(
         self, path: str, max_bytes: int, write_key: str, now: Callable[[], float] = monotonic
     ) -> None:
-        self.path = path
+        self.place = path
         self.writer: int | None = None
-        """Under which messages are added, since the first one."""
         self._file = SpoolFile(path)
         self._max_bytes = max_bytes
         # Not the key itself: the file is to be of no use to whoever reads it.
@@ -121,7 +117,7 @@ class Spool:
 
     def has_messages(self) -> bool:
         """Whether there are messages for the write key, whoever holds them. Creates no file."""
-        if not os.path.exists(self.path):
+        if not os.path.exists(self.place):
             return False
         with self._file.use() as db:
             query = "SELECT EXISTS (SELECT 1 FROM messages JOIN writers ON writers.id = writer"

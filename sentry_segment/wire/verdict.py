@@ -70,6 +70,22 @@ def judge(status: int, retry_after: str | None, now: float, date: str | None = N
     return Verdict(Outcome.REFUSED, error, status)
 
 
+def refusal(verdict: Verdict, messages: int, host: str, masked_write_key: str) -> str:
+    """What to say of so many messages that were refused for good, and what may help."""
+    if verdict.status in (401, 403):
+        return (
+            f"Segment ({host}) refused the write key {masked_write_key} with "
+            f"{verdict.error}; {messages} message(s) dropped. The right key stands in Segment "
+            f"under Connections > Sources > (your source) > Settings > API Keys; "
+            f"pass it as write_key or in SEGMENT_WRITE_KEY, and check that host is the region "
+            f"of your workspace"
+        )
+    hint = ""
+    if verdict.status is not None and 300 <= verdict.status < 400:
+        hint = "; redirects are not followed: pass the final address as host"
+    return f"Segment ({host}) refused {messages} message(s) for good: {verdict.error}{hint}"
+
+
 def parse_retry_after(header: str | None, now: float) -> float | None:
     """Seconds to wait, more than 0 and 300 at the most; `None` where the header says nothing."""
     header = (header or "").strip()

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentry_segment.delivery.backlog import Encoded
 from sentry_segment.delivery.batches import Batches
+from sentry_segment.delivery.encoded import Encoded
 from sentry_segment.wire.verdict import Outcome, Verdict
 
 MOST = 8  # messages of a batch

@@ -211,7 +211,7 @@ def test_a_child_forked_in_the_midst_of_a_write_to_the_spool_leaves_the_file_alo
         collector,
         forking
         + """
-    from sentry_segment.spool.sqlite import file as spool_file
+    from sentry_segment.spool import file as spool_file
 
     integration = init()
     capture("before")

@@ -51,7 +51,7 @@ def start(
     def no_thread(*_: object) -> None:
         raise RuntimeError("the time of a request is not virtual")
 
-    monkeypatch.setattr("sentry_segment.delivery.worker.in_own_thread", no_thread)
+    monkeypatch.setattr("sentry_segment.delivery.sender.in_own_thread", no_thread)
     spool = tmp_path / "spool.db" if request.param == "spool" else None
 
     def start(**options: Any) -> Worker:

@@ -19,11 +19,8 @@ import sentry_sdk
 import virtual
 from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration, TrackMessage
-from sentry_segment.delivery.worker import Worker
 from sentry_segment.guest.clock import SystemClock
-from sentry_segment.guest.log import ProblemLog
 from sentry_segment.wire import network
-from sentry_segment.wire.network import NetworkOptions
 from support import WRITE_KEY, Init, capture, many
 
 
@@ -164,9 +161,7 @@ def test_a_flush_that_waits_for_a_thread_whose_start_fails_delivers_itself(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Telling()
-    made = Worker(
-        virtual.options(collector), NetworkOptions(), ProblemLog(), exit_timeout=2.0, clock=clock
-    )
+    made = virtual.unused_worker(collector, clock)
     start = threading.Thread.start
     results: list[bool] = []
 

@@ -137,7 +137,7 @@ def test_a_lease_does_not_lapse_and_one_that_has_is_claimed_in_moved_time(
         collector,
         freezer,
         f"""
-    from sentry_segment.spool.sqlite import Spool
+    from sentry_segment.spool.sqlite import SqliteSpool
 
     integration = init(shutdown_timeout=0)
     with moved({date!r}):
@@ -145,11 +145,11 @@ def test_a_lease_does_not_lapse_and_one_that_has_is_claimed_in_moved_time(
         wait_until_real = lambda done: [None for _ in iter(done, True)]
         wait_until_real(lambda: integration.stats.delivered == 1)
     held = [
-        Spool(SPOOL, 10**8, "{{}}".format(integration._options.write_key)).tend([])
+        SqliteSpool(SPOOL, 10**8, "{{}}".format(integration._options.write_key)).tend([])
         for moment in (0, 1)
     ]
     with moved({date!r}):
-        held.append(Spool(SPOOL, 10**8, integration._options.write_key).tend([]))
+        held.append(SqliteSpool(SPOOL, 10**8, integration._options.write_key).tend([]))
     print(held)
     """,
         spool=spool,

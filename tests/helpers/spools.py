@@ -16,7 +16,7 @@ from sentry_sdk.integrations import Integration
 
 from collector import PATIENCE, Collector, Reply
 from sentry_segment import Stats
-from sentry_segment.spool.sqlite import Spool
+from sentry_segment.spool.sqlite import SqliteSpool
 from support import WRITE_KEY
 
 # Older SDKs do not tell an integration the client's options: it begins with the first event.
@@ -47,7 +47,7 @@ def track(user_id: str, size: int = 0) -> dict[str, Any]:
 
 def leave(path: Path, *messages: dict[str, Any], write_key: str = WRITE_KEY) -> None:
     """Leave messages behind, as a process that ended in good order does."""
-    spool = Spool(str(path), MAX_BYTES, write_key)
+    spool = SqliteSpool(str(path), MAX_BYTES, write_key)
     added = spool.add([json.dumps(message).encode() for message in messages])
     assert added == len(messages)
     spool.release()

@@ -33,12 +33,12 @@ import sentry_sdk
 from sentry_sdk.integrations import Integration
 from sentry_sdk.transport import Transport
 
-import sentry_segment.delivery.backlog
+import sentry_segment.delivery.spooled
 import sentry_segment.spool.sqlite
 from collector import Call, Collector, Reply
 from sentry_segment import SegmentIntegration
 from sentry_segment.spool.contract import SpoolError
-from sentry_segment.spool.sqlite import Spool
+from sentry_segment.spool.sqlite import SqliteSpool
 
 WRITE_KEY = "wk_0123456789_trial"
 LEASE = 2.0  # seconds: so that even a short trial sees leases lapse
@@ -125,7 +125,7 @@ def work(host: str, spool: str, notes: str, seed: int) -> None:
     """Capture errors until somebody puts an end to it; with no `notes`, empty the spool."""
     logging.getLogger("sentry_segment").setLevel(logging.CRITICAL)  # a line for every fault
     sentry_segment.spool.sqlite.LEASE = LEASE  # type: ignore[attr-defined]
-    sentry_segment.delivery.backlog._TEND_INTERVAL = LEASE / 3
+    sentry_segment.delivery.spooled._TEND_INTERVAL = LEASE / 3
     if notes:
         note_commits(note(notes, "spooled"), note(notes, "failed"))
     segment = SegmentIntegration(WRITE_KEY, host=host, spool=spool, timeout=1.0)
@@ -163,9 +163,9 @@ def note(notes: str, kind: str) -> int:
 
 def note_commits(file: int, failed: int) -> None:
     """Have every message noted once it is committed to the spool, and every failure of that."""
-    add = Spool.add
+    add = SqliteSpool.add
 
-    def add_and_note(self: Spool, bodies: Sequence[bytes]) -> int:
+    def add_and_note(self: SqliteSpool, bodies: Sequence[bytes]) -> int:
         try:
             added = add(self, bodies)
         except SpoolError as error:
@@ -175,7 +175,7 @@ def note_commits(file: int, failed: int) -> None:
         os.write(file, "".join(f"{event_id}\n" for event_id in ids).encode())
         return added
 
-    Spool.add = add_and_note  # type: ignore[method-assign]
+    SqliteSpool.add = add_and_note  # type: ignore[method-assign]
 
 
 # The trial

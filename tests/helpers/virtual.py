@@ -7,9 +7,12 @@ from queue import Empty, SimpleQueue
 
 from collector import Collector
 from sentry_segment.delivery.worker import Worker
+from sentry_segment.guest.clock import Clock
 from sentry_segment.guest.log import ProblemLog
 from sentry_segment.mapping.message import TrackMessage
 from sentry_segment.options import Options
+from sentry_segment.spool.sqlite import SqliteSpool
+from sentry_segment.wire.api import SegmentApi
 from sentry_segment.wire.network import NetworkOptions
 from support import WRITE_KEY, message_for
 
@@ -62,11 +65,18 @@ def options(collector: Collector, **given: object) -> Options:
     return Options(**{**defaults, **given})  # type: ignore[arg-type]
 
 
+def unused_worker(collector: Collector, clock: Clock, **given: object) -> Worker:
+    """A worker by this clock."""
+    made = options(collector, **given)
+    api, spool = SegmentApi(made, NetworkOptions()), None
+    if made.spool is not None:
+        spool = SqliteSpool(made.spool, made.spool_max_bytes, made.write_key)
+    return Worker(made, api, spool, ProblemLog(), exit_timeout=2.0, clock=clock)
+
+
 def worker(collector: Collector, clock: VirtualClock, **given: object) -> Worker:
     """A worker on virtual time, in use until it is released."""
-    made = Worker(
-        options(collector, **given), NetworkOptions(), ProblemLog(), exit_timeout=2.0, clock=clock
-    )
+    made = unused_worker(collector, clock, **given)
     made.open()
     return made
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "options": "mapping",
     "wire": "guest options _version",
     "spool": "guest wire",
-    "delivery": "guest mapping stats options wire spool.contract",
+    "delivery": "guest mapping stats options wire.verdict wire.bodies spool.contract",
     "sdk": "guest mapping stats options delivery",
     "integration": "guest stats options wire spool delivery sdk",
     "__init__": "integration mapping stats wire _version",

@@ -17,9 +17,8 @@ from collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import run, start
 from sentry_segment import DeliveryError, SegmentIntegration, TrackMessage
-from sentry_segment.spool.contract import LEASE
-from sentry_segment.spool.file import APPLICATION_ID, SCHEMA
-from sentry_segment.spool.sqlite import Spool
+from sentry_segment.spool.schema import APPLICATION_ID, SCHEMA
+from sentry_segment.spool.sqlite import SqliteSpool
 from spools import (
     FILES,
     MAX_BYTES,
@@ -27,6 +26,7 @@ from spools import (
     begins_at_init,
     kept,
     leave,
+    let_leases_lapse,
     open_files,
     outage,
     query,
@@ -535,7 +535,7 @@ def test_past_spool_max_bytes_the_newest_are_dropped_until_there_is_room(
 def test_the_file_shrinks_when_a_large_backlog_was_delivered(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     capture()
     assert integration.flush(10.0)
@@ -552,165 +552,33 @@ def test_the_file_shrinks_when_a_large_backlog_was_delivered(
     assert path.stat().st_size < 100_000
 
 
-# Leases. Here a process is a `Spool`, and time is a number.
+# Leases. Their rules are in `test_contract.py`; these are of the file's own.
 
 
-class Time:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
-def process(path: Path, time: Time, key: str = WRITE_KEY) -> Spool:
-    return Spool(str(path), MAX_BYTES, key, now=time)
-
-
-def test_a_writer_is_claimed_when_its_lease_has_lapsed_and_not_before(
-    path: Path, time: Time
-) -> None:
-    dead, alive = process(path, time), process(path, time)
-    dead.add([b"1", b"2"])
-    assert dead.writer is not None
-    time.now += LEASE - 0.1
-    assert alive.tend([]) == ({}, set())
-    time.now += 0.1
-    assert alive.tend([]) == ({dead.writer: 2}, set())
-    assert [row.body for row in alive.read([dead.writer], without=[])] == [b"1", b"2"]
-    assert alive.tend([dead.writer]) == ({}, set())
-
-
-def test_a_lease_is_renewed_by_tending_and_by_adding(path: Path, time: Time) -> None:
-    alive, other = process(path, time), process(path, time)
-    alive.add([b"1"])
-    assert alive.writer is not None
-    for renew in (lambda: alive.tend([alive.writer or 0]), lambda: alive.add([b"2"])):
-        time.now += LEASE - 0.1
-        renew()
-        time.now += LEASE - 0.1
-        assert other.tend([]) == ({}, set())
-        alive.tend([alive.writer])
-
-
-def test_what_was_released_may_be_claimed_at_once(path: Path, time: Time) -> None:
-    ended, other = process(path, time), process(path, time)
-    ended.add([b"1"])
-    ended.release()
-    assert other.tend([]) == ({ended.writer: 1}, set())
-
-
-def test_a_lease_from_before_the_machine_was_started_has_lapsed(path: Path, time: Time) -> None:
-    dead, alive = process(path, time), process(path, time)
+def test_a_lease_from_before_the_machine_was_started_has_lapsed(path: Path) -> None:
+    now = 1_000_000.0
+    dead, alive = (SqliteSpool(str(path), MAX_BYTES, WRITE_KEY, lambda: now) for _ in range(2))
     dead.add([b"1"])
-    time.now -= 0.5  # one that looked at the clock before it, and then waited for it
+    now -= 0.5  # one that looked at the clock before it, and then waited for it
     assert alive.tend([]) == ({}, set())
-    time.now -= 3600
+    now -= 3600
     assert alive.tend([]) == ({dead.writer: 1}, set())
 
 
-def test_one_that_lost_its_writer_learns_so_and_begins_another(path: Path, time: Time) -> None:
-    slow, quick = process(path, time), process(path, time)
-    slow.add([b"1"])
-    lost = slow.writer
-    assert lost is not None
-    time.now += LEASE
-    assert quick.tend([]) == ({lost: 1}, set())
-    assert slow.tend([lost]) == ({}, {lost})
-    slow.add([b"2"])
-    assert slow.writer not in (None, lost)
-    assert [row.body for row in quick.read([lost], without=[])] == [b"1"]
-
-
-def test_of_two_that_claim_only_one_gets_it(path: Path, time: Time) -> None:
-    dead = process(path, time)
-    dead.add([b"1"])
-    time.now += LEASE
-    both = [process(path, time) for _ in range(2)]
-    start = threading.Barrier(2)
-    claimed: list[dict[int, int]] = []
-
-    def claim(spool: Spool) -> None:
-        start.wait()
-        claimed.append(spool.tend([])[0])
-
-    threads = [threading.Thread(target=claim, args=(spool,)) for spool in both]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(claimed, key=len) == [{}, {dead.writer: 1}]
-
-
-def test_another_write_keys_writer_is_never_claimed(path: Path, time: Time) -> None:
-    theirs, ours = process(path, time, "their key"), process(path, time, "our key")
-    theirs.add([b"1"])
-    time.now += 100 * LEASE
-    assert ours.tend([]) == ({}, set())
-    assert not ours.has_messages()
-    assert theirs.has_messages()
-    assert process(path, time, "their key").tend([]) == ({theirs.writer: 1}, set())
-
-
-def test_a_writer_without_messages_is_forgotten_when_its_lease_has_lapsed(
-    path: Path, time: Time
-) -> None:
-    dead, alive = process(path, time), process(path, time)
+def test_a_writer_without_messages_is_forgotten_when_its_lease_has_lapsed(path: Path) -> None:
+    dead, alive = (SqliteSpool(str(path), MAX_BYTES, WRITE_KEY) for _ in range(2))
     dead.add([b"1"])
     dead.delete([row.id for row in dead.read([dead.writer or 0], without=[])])
-    time.now += LEASE
+    let_leases_lapse(path)
     assert alive.tend([]) == ({}, set())
     assert query(path, "SELECT COUNT(*) FROM writers") == [(0,)]
-
-
-def test_ids_are_never_used_twice(path: Path, time: Time) -> None:
-    """One that was stopped for a while deletes nobody else's message when it goes on."""
-    stopped, other = process(path, time), process(path, time)
-    stopped.add([b"1"])
-    first = stopped.writer
-    assert first is not None
-    time.now += LEASE
-    other.tend([])
-    [taken] = other.read([first], without=[])
-    other.delete([taken.id])
-    time.now += LEASE
-    other.tend([])  # forgets the writer
-    other.add([b"2"])
-    assert other.writer != first
-    stopped.delete([taken.id])
-    assert [row.body for row in other.read([other.writer or 0], without=[])] == [b"2"]
-
-
-def test_one_read_is_what_fits_into_one_batch_the_oldest_first(path: Path, time: Time) -> None:
-    writers = []
-    for n in range(2):
-        spool = process(path, time)
-        spool.add([b"%d-%d" % (n, m) + b"x" * 30_000 for m in range(10)])
-        assert spool.writer is not None
-        writers.append(spool.writer)
-    rows = spool.read(reversed(writers), without=[])  # type: ignore[arg-type]
-    assert [row.body[:3] for row in rows] == [
-        *[b"0-%d" % m for m in range(10)],
-        *[b"1-%d" % m for m in range(6)],
-    ]
-    assert {row.writer for row in rows} == set(writers)
-    rest = spool.read(writers, without=[row.id for row in rows])
-    assert [row.body[:3] for row in rest] == [b"1-%d" % m for m in range(6, 10)]
-    many = process(path, time)
-    many.add([b"1"] * 3_000)
-    assert len(many.read([many.writer or 0], without=[])) == 2_500
 
 
 def test_a_process_that_lost_its_messages_to_another_ends_with_those_under_way(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped for longer than a lease, it goes on with what comes next."""
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     go = hold(collector, status=503)
     capture(id="under way")
@@ -733,7 +601,7 @@ def test_a_process_that_lost_its_messages_to_another_ends_with_those_under_way(
 def test_what_was_lost_to_another_and_is_claimed_back_is_as_anothers(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 0.01)
     integration = init(segment={"spool": path})
     go = hold(collector)
     capture(id="under way")

@@ -21,9 +21,9 @@ import sentry_sdk
 from collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import run, start
-from sentry_segment.spool import file as spool_file
+from sentry_segment.spool import schema
 from sentry_segment.spool.contract import SpoolError
-from sentry_segment.spool.file import SCHEMA
+from sentry_segment.spool.schema import SCHEMA
 from spools import adds_up, is_sound, kept, leave, outage, query, track, users, wait_until, warnings
 from support import Init, capture
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for takes no seconds, and a lock is met at once."""
-    monkeypatch.setattr("sentry_segment.delivery.backlog._SPOOL_RETRY", 0.05)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 0.05)
     monkeypatch.setattr("sentry_segment.spool.file._BUSY_TIMEOUT", 0.01)
     monkeypatch.setattr("random.random", lambda: 0.01)
 
@@ -288,7 +288,7 @@ def test_a_file_that_is_lost_while_in_use_is_begun_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What waits is not to wait for the next look at the leases.
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 60.0)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 60.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path})
     go = hold(collector)
@@ -357,7 +357,7 @@ def test_a_file_that_another_process_begins_meanwhile_is_a_spool(
 ) -> None:
     path.parent.mkdir()
     looked: list[str] = []
-    look = spool_file.pragma
+    look = schema.pragma
 
     def look_slowly(db: sqlite3.Connection, name: str) -> int:
         if looked == ["application_id"]:
@@ -367,7 +367,7 @@ def test_a_file_that_another_process_begins_meanwhile_is_a_spool(
         looked.append(name)
         return look(db, name)
 
-    monkeypatch.setattr(spool_file, "pragma", look_slowly)
+    monkeypatch.setattr(schema, "pragma", look_slowly)
     integration = init(segment={"spool": path})
     capture()
     assert integration.flush(10.0)
@@ -430,7 +430,7 @@ def test_a_spool_that_is_damaged_while_in_use_is_set_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What waits is not to wait for the next look at the leases.
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 60.0)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 60.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path, "timeout": 60.0})
     go = hold(collector, status=503)
@@ -520,8 +520,8 @@ def test_what_may_not_be_written_is_said_once(
 
 
 LIMITED = """
-    import logging, resource, sentry_segment.delivery.backlog
-    sentry_segment.delivery.backlog._SPOOL_RETRY = 0.05
+    import logging, resource, sentry_segment.delivery.spooled
+    sentry_segment.delivery.spooled._SPOOL_RETRY = 0.05
 
     def limit(size):
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -706,7 +706,7 @@ def test_a_flush_is_not_done_by_what_overtakes_the_messages_in_the_spool(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sentry_segment.delivery.backlog._SPOOL_RETRY", 3_600.0)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 3_600.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path})
     go = hold(collector)
@@ -728,7 +728,8 @@ def test_a_flush_is_not_done_by_what_overtakes_the_messages_in_the_spool(
         wait_until(lambda: integration.stats.queued == 0)
         assert integration.stats.spooled == 3
         assert not flush.done.done()
-    integration._worker._backlog._spool_again_at = 0.0  # an hour later
+    assert integration._worker._backlog._spooled is not None
+    integration._worker._backlog._spooled._again_at = 0.0  # an hour later
     assert integration.flush(10.0)
     assert flush.done.result(10.0)
     assert len(users(collector)) == 10
@@ -759,9 +760,9 @@ def test_messages_that_somebody_has_deleted_are_waited_for_no_longer(
         "sentry_segment.wire.api.SegmentApi.send",
         "sentry_segment.delivery.schedule.Delivery.act_on",
         "sentry_segment.delivery.backlog.Backlog.tend",
-        "sentry_segment.spool.sqlite.Spool.add",
-        "sentry_segment.spool.sqlite.Spool.read",
-        "sentry_segment.spool.sqlite.Spool.delete",
+        "sentry_segment.spool.sqlite.SqliteSpool.add",
+        "sentry_segment.spool.sqlite.SqliteSpool.read",
+        "sentry_segment.spool.sqlite.SqliteSpool.delete",
     ],
 )
 def test_a_fault_of_ours_costs_no_message(

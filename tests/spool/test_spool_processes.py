@@ -138,7 +138,7 @@ def test_a_client_that_was_closed_does_not_touch_its_file_at_the_end(
 def test_what_a_killed_process_had_spooled_is_sent_when_its_lease_has_lapsed(
     collector: Collector, init: Init, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.delivery.backlog._TEND_INTERVAL", 0.01)
+    monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 0.01)
     outage(collector)
     script = start(collector, SPOOLS_5, spool=path)
     assert script.line() == "spooled"
@@ -170,8 +170,8 @@ def test_a_process_that_captures_nothing_waits_for_the_lease_of_a_killed_one(
     script = start(
         collector,
         """
-        import sentry_segment.delivery.backlog
-        sentry_segment.delivery.backlog._TEND_INTERVAL = 0.01
+        import sentry_segment.delivery.spooled
+        sentry_segment.delivery.spooled._TEND_INTERVAL = 0.01
         integration = init()
         print("began", flush=True)
         told()
@@ -324,8 +324,8 @@ def test_a_child_that_is_killed_leaves_its_messages_to_its_parent(
     script = start(
         collector,
         """
-        import sentry_segment.delivery.backlog
-        sentry_segment.delivery.backlog._TEND_INTERVAL = 0.01
+        import sentry_segment.delivery.spooled
+        sentry_segment.delivery.spooled._TEND_INTERVAL = 0.01
         integration = init()
         capture("parent")
         child = os.fork()
