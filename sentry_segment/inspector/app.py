@@ -27,65 +27,73 @@ def make_app(store: Store, only_loopback: bool) -> ASGIApp:
 
     It does nothing slow: all of its work is done in the event loop.
     """
-    page = {path.name: path.read_bytes() for path in (files(__package__) / "page").iterdir()}
-
-    async def take_segment(request: Request) -> Response:
-        path = request.path_params["path"]
-        if path not in segment.PATHS:
-            return Response(status_code=404)
-        now = datetime.now(timezone.utc)
-        body = await _body(request)
-        status, records = segment.take(path, request.headers, body, now, store.is_taken)
-        store.add(records)
-        if status == 200:
-            return JSONResponse({"success": True})
-        message = records[0].objections[0]
-        return JSONResponse({"success": False, "message": message}, status)
-
-    async def take_envelope(request: Request) -> Response:
-        body = await _body(request)
-        status, records, others = envelope.take(request.url.path[:100], request.headers, body)
-        store.add(records, others)
-        if status == 200:
-            event_id = next((record.id for record in records if record.id), uuid4().hex)
-            return JSONResponse({"id": event_id})
-        return JSONResponse({"detail": records[0].objections[0]}, status)
-
-    async def show(request: Request) -> Response:
-        name = request.path_params.get("name", "index.html")
-        if name not in page:
-            return Response(status_code=404)
-        return Response(page[name], media_type=_TYPES[name.rpartition(".")[2]])
-
-    async def records(request: Request) -> Response:
-        after = request.query_params.get("after", "0")
-        if not (after.isascii() and after.isdigit()):
-            return JSONResponse({"detail": "after: expected a record's number"}, 400)
-        found = b",\n".join(_json(record) for record in store.after(int(after[:18])))
-        return Response(b'{"records": [' + found + b"]}", media_type="application/json")
-
-    async def events(request: Request) -> Response:
-        last_event_id = request.headers.get("last-event-id", "")
-        return StreamingResponse(stream(store, last_event_id), media_type="text/event-stream")
-
-    async def clear(request: Request) -> Response:
-        store.clear()
-        return Response(status_code=204)
-
+    to = _Endpoints(store)
     app = Starlette(
         routes=[
-            Route("/", show),
-            Route("/v1/{path}", take_segment, methods=["POST"]),
-            Route("/api/{project}/envelope/", take_envelope, methods=["POST"]),
-            Route("/inspector/records", records),
-            Route("/inspector/stream", events),
-            Route("/inspector/clear", clear, methods=["POST"]),
-            Route("/inspector/{name}", show),
+            Route("/", to.show),
+            Route("/v1/{path}", to.take_segment, methods=["POST"]),
+            Route("/api/{project}/envelope/", to.take_envelope, methods=["POST"]),
+            Route("/inspector/records", to.records),
+            Route("/inspector/stream", to.events),
+            Route("/inspector/clear", to.clear, methods=["POST"]),
+            Route("/inspector/{name}", to.show),
         ]
     )
     # Around the application, where no version of the SDK wraps it: uvicorn took what 2.0 makes of a
     # Starlette for a factory of applications.
     return Guard(app, LOOPBACK_NAMES if only_loopback else None)
+
+
+class _Endpoints:
+    """What is answered to whom."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        folder = files(__package__) / "page"
+        self._page = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    async def take_segment(self, request: Request) -> Response:
+        path = request.path_params["path"]
+        if path not in segment.PATHS:
+            return Response(status_code=404)
+        now = datetime.now(timezone.utc)
+        body = await _body(request)
+        status, records = segment.take(path, request.headers, body, now, self._store.is_taken)
+        self._store.add(records)
+        if status == 200:
+            return JSONResponse({"success": True})
+        message = records[0].objections[0]
+        return JSONResponse({"success": False, "message": message}, status)
+
+    async def take_envelope(self, request: Request) -> Response:
+        body = await _body(request)
+        status, records, others = envelope.take(request.url.path[:100], request.headers, body)
+        self._store.add(records, others)
+        if status == 200:
+            event_id = next((record.id for record in records if record.id), uuid4().hex)
+            return JSONResponse({"id": event_id})
+        return JSONResponse({"detail": records[0].objections[0]}, status)
+
+    async def show(self, request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        if name not in self._page:
+            return Response(status_code=404)
+        return Response(self._page[name], media_type=_TYPES[name.rpartition(".")[2]])
+
+    async def records(self, request: Request) -> Response:
+        after = request.query_params.get("after", "0")
+        if not (after.isascii() and after.isdigit()):
+            return JSONResponse({"detail": "after: expected a record's number"}, 400)
+        found = b",\n".join(_json(record) for record in self._store.after(int(after[:18])))
+        return Response(b'{"records": [' + found + b"]}", media_type="application/json")
+
+    async def events(self, request: Request) -> Response:
+        last_event_id = request.headers.get("last-event-id", "")
+        return StreamingResponse(stream(self._store, last_event_id), media_type="text/event-stream")
+
+    async def clear(self, request: Request) -> Response:
+        self._store.clear()
+        return Response(status_code=204)
 
 
 async def _body(request: Request) -> bytes | BodyError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -103,26 +103,27 @@ class Deadline:
             ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
         ) -> Any:
             if isinstance(connection, ssl.SSLSocket):
-                hold_to_time(connection)
+                _hold_to_time(connection, remaining)
             else:
                 ssl_context = _Handshake(ssl_context, connected)
             tls_stream = start_tls(ssl_context, server_hostname, remaining(timeout))
             self._watch(tls_stream)
             return tls_stream
 
-        def hold_to_time(outer: ssl.SSLSocket) -> None:
-            """For TLS within TLS, as to an HTTPS proxy: httpcore reads a record of the inner one
-            bit by bit, each under the whole time."""
-            receive = outer.recv
-
-            def receive_in_time(size: int) -> bytes:
-                outer.settimeout(remaining())
-                return receive(size)
-
-            outer.recv = receive_in_time  # type: ignore[assignment]
-
         stream.read, stream.write, stream.start_tls = read_in_time, write_in_time, start_tls_in_time
         stream.close = lambda: close(connection, connected)
+
+
+def _hold_to_time(outer: ssl.SSLSocket, remaining: Callable[[], float]) -> None:
+    """For TLS within TLS, as to an HTTPS proxy: httpcore reads a record of the inner one bit by
+    bit, each under the whole time."""
+    receive = outer.recv
+
+    def receive_in_time(size: int) -> bytes:
+        outer.settimeout(remaining())
+        return receive(size)
+
+    outer.recv = receive_in_time  # type: ignore[assignment]
 
 
 class _Handshake:

@@ -71,3 +71,24 @@ def test_a_wing_says_what_it_is_for(package: str) -> None:
 
 def test_the_picture_in_the_docs_is_of_the_wings_as_they_are() -> None:
     assert PICTURE.read_text() == draw(), "python tests/helpers/wings.py draws it anew"
+
+
+TABLES = {"integration.__init__"}
+"""Functions that are one: of the options, say."""
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_file_a_class_and_a_function_have_one_idea(module: str) -> None:
+    """So many lines hold no more."""
+    text = MODULES[module].read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        limit = {ast.ClassDef: 200, ast.FunctionDef: 40, ast.AsyncFunctionDef: 40}.get(type(node))
+        if limit is None:
+            continue
+        assert isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        assert isinstance(node.end_lineno, int)
+        lines = node.end_lineno - node.lineno + 1
+        # A docstring is for those who call it: options take as many lines as there are of them.
+        lines -= len((ast.get_docstring(node) or "").splitlines())
+        assert lines <= limit or f"{module}.{node.name}" in TABLES, f"{node.name}: {lines}"
