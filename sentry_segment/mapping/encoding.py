@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import repeat
 from json.encoder import encode_basestring
+from operator import itemgetter
 from typing import Any
 
 from sentry_segment.guest.log import describe
+from sentry_segment.mapping import fields
 from sentry_segment.mapping.message import Draft, TrackMessage, compose, parts_of, texts
+from sentry_segment.mapping.table import Table
 
 MAX_MESSAGE_BYTES = 32_000  # "32 KB": the smaller reading is safe under both
 _SHORTEST_CUT = 64  # characters; dates, levels and the like are never cut
-_PROTECTED = frozenset({"userId", "messageId", "eventId"})
 
 
 class EncodingError(ValueError):
@@ -36,10 +37,9 @@ def encode(message: Draft | TrackMessage) -> bytes:
     try:
         if isinstance(message, str):
             made_of = texts(parts_of(message))
-            # Of the texts, not of the draft: IDNA makes a quotation mark of one of full width.
-            body = _fill_in(*made_of, needs_escapes=_needs_escapes("".join(made_of[0])))
+            body = _fill_in(made_of)
             if len(body) > MAX_MESSAGE_BYTES:
-                body = _dump_cut(compose(*made_of), len(body))
+                body = _dump_cut(compose(made_of), len(body))
             return body
         body = _dump(message)
         if body == b"{}":
@@ -61,12 +61,15 @@ def shorten(message: TrackMessage) -> TrackMessage:
     return cut
 
 
-def _fill_in(texts: list[str], has_ip: bool, has_request: bool, needs_escapes: bool) -> bytes:
-    """As `_dump(compose(...))`, in a fifth of the time."""
-    if needs_escapes:
-        texts = [encode_basestring(text)[1:-1] for text in texts]
-    pieces = _template(has_ip, has_request).copy()
-    pieces[1::2] = texts
+def _fill_in(texts: list[str | None]) -> bytes:
+    """As `_dump(compose(texts))`, in a fifth of the time."""
+    template, pick = _template(fields.FIELDS, tuple([text is not None for text in texts]))
+    present = pick(texts)
+    # Of the texts, not of the draft: IDNA makes a quotation mark of one of full width.
+    if _needs_escapes("".join(present)):
+        present = [encode_basestring(text)[1:-1] for text in present]
+    pieces = template.copy()
+    pieces[1::2] = present
     return "".join(pieces).encode("utf-8", "replace")
 
 
@@ -80,9 +83,12 @@ def _needs_escapes(text: str) -> bool:
 
 
 @lru_cache
-def _template(has_ip: bool, has_request: bool) -> list[str]:
-    """A message in JSON, in pieces: every second one is the place of a text."""
-    return re.split("(%s)", _dump(compose(repeat("%s"), has_ip, has_request)).decode())
+def _template(table: Table, present: tuple[bool, ...]) -> tuple[list[str], Callable[[Any], Any]]:
+    """A message that has these of the texts, in JSON, in pieces: every second one is the place of
+    a text. And what picks the texts for these places."""
+    numbers = [f"%{number}%" if is_there else None for number, is_there in enumerate(present)]
+    pieces = re.split("%([0-9]+)%", _dump(table.compose(numbers)).decode())
+    return pieces, itemgetter(*map(int, pieces[1::2]))
 
 
 def _dump(message: Any) -> bytes:
@@ -122,7 +128,8 @@ def _cut(value: Any, length: int) -> Any:
         return value if len(value) <= length else value[: length - 3] + "..."
     if isinstance(value, dict):
         return {
-            key: part if key in _PROTECTED else _cut(part, length) for key, part in value.items()
+            key: part if key in fields.FIELDS.ids else _cut(part, length)
+            for key, part in value.items()
         }
     if isinstance(value, (list, tuple)):
         return [_cut(part, length) for part in value]

@@ -8,25 +8,14 @@ discard it. The tests compare all of them with Relay itself (the package `sentry
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from ipaddress import IPv6Address
-from itertools import product
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
-from sentry_segment.mapping.relay_url import query_in
-
 _HEX = "0123456789abcdef"
-_UTC_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
-_ISO_TIMESTAMP = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _LEVEL_NAMES = {
     **{name: name for name in ("debug", "info", "warning", "error", "fatal")},
@@ -38,27 +27,10 @@ _LEVEL_NUMBERS = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "fata
 _MAX_RELEASE = 200  # bytes in UTF-8
 MAX_ENVIRONMENT = 64
 _VERSION_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\]")
-
-
-_METHOD = re.compile(r"[A-Z_-]{3,32}")
 _TYPE_IN_VALUE = re.compile(r"(\w+):[^\n]*")
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-
-_REQUEST_FIELDS = (
-    "url",
-    "method",
-    "headers",
-    "query_string",
-    "env",
-    "data",
-    "cookies",
-    "fragment",
-    "protocol",
-    "api_target",
-    "body_size",
-)
 
 
 def exact(value: object) -> object:
@@ -99,39 +71,6 @@ def event_id(value: object) -> str:
     return uuid4().hex
 
 
-def timestamp(value: object) -> str:
-    """ISO 8601 in UTC with microseconds and `Z`; the present time where it can't be read."""
-    if type(value) is not str:
-        value = exact(value)
-    if isinstance(value, str) and _UTC_TIMESTAMP.fullmatch(value):
-        try:
-            datetime.fromisoformat(value[:-1])
-            return value
-        except ValueError:
-            pass
-    moment = _moment(value) or datetime.now(timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        if isinstance(value, str) and (match := _ISO_TIMESTAMP.fullmatch(value)):
-            seconds, fraction, offset = match.groups()
-            zone = "+00:00" if offset in (None, "Z") else f"{offset[:3]}:{offset[-2:]}"
-            moment = datetime.fromisoformat(seconds + zone)
-            nanoseconds = int((fraction or "0").ljust(9, "0"))
-            moment += timedelta(microseconds=(nanoseconds + 500) // 1000)
-            return moment.astimezone(timezone.utc)
-        if isinstance(value, datetime):
-            aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-            return aware.astimezone(timezone.utc)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-            return _EPOCH + timedelta(seconds=value)
-    except (ValueError, OverflowError):
-        pass
-    return None
-
-
 def level(value: object) -> str:
     """One of Sentry's five levels; `"error"` where it is none of them."""
     if isinstance(value, str):
@@ -160,7 +99,7 @@ def environment(value: object, tags: object) -> str:
     name = str.strip(value) if isinstance(value, str) else ""
     if 0 < len(name) <= MAX_ENVIRONMENT and is_environment(name):
         return name
-    for tag, tag_value in _pairs(tags):
+    for tag, tag_value in pairs(tags):
         if tag == "environment":
             name = (text(tag_value) or "").strip()
             return "" if "\n" in name else name
@@ -231,91 +170,7 @@ def _is_ipv6(value: str) -> bool:
     return True
 
 
-def has_request(value: object) -> bool:
-    """Whether the event has a request: one with at least one field that says something."""
-    if not isinstance(value, dict):
-        return False
-    if value.get("method") is not None:
-        return True
-    return any(value.get(field) not in (None, "", [], {}) for field in _REQUEST_FIELDS)
-
-
-def method(value: object) -> str:
-    """The HTTP method in upper case."""
-    if type(value) is not str:
-        value = exact(value)
-    return _method(value) if isinstance(value, str) and len(value) <= 32 else ""
-
-
-@lru_cache(maxsize=16)
-def _method(value: str) -> str:
-    # isascii: upper() makes ASCII of some other letters.
-    return value.upper() if value.isascii() and _METHOD.fullmatch(value.upper()) else ""
-
-
-def _spellings(header: str) -> set[str]:
-    return {
-        "".join(letters)
-        for letters in product(*map(set, zip(header.lower(), header.upper(), strict=True)))
-    }
-
-
-# All but the usual ones: to look for them among an event's headers takes a quarter of the time that
-# bringing each header's name into lower case does.
-ODD_SPELLINGS = (_spellings("User-Agent") | _spellings("Referer")) - {
-    *("User-Agent", "user-agent"),
-    *("Referer", "referer"),
-}
-
-
-def last_header(headers: object, name: str) -> object:
-    """The value of the last header of this name (in lower case); `""` where there is none."""
-    found: object = ""
-    spelling = ""
-    sort = isinstance(headers, dict)  # Relay reads a mapping sorted by its keys
-    for key, value in _pairs(headers):
-        if len(key) == len(name) and key.lower() == name and not (sort and key < spelling):
-            found, spelling = value, key
-    return found
-
-
-def header(value: object) -> str:
-    """A header's value as text, `""` where there is none; several of one name as one."""
-    if type(value) is str:
-        return value
-    if isinstance(value, list):
-        joined = ""
-        for part in map(text, value):
-            if part is not None:
-                joined = f"{joined},{part}" if joined else part
-        return joined
-    return text(value) or ""
-
-
-def query(query_string: object, url: object) -> str:
-    """The query string as text without a leading `?`, else the URL's."""
-    if isinstance(query_string, str):
-        return str.removeprefix(query_string, "?")
-    if isinstance(query_string, (dict, list)):
-        pairs = [(key, _query_value(value)) for key, value in _pairs(query_string)]
-        if isinstance(query_string, dict):
-            pairs.sort()  # as Relay reads a mapping
-        return urlencode(pairs, errors="replace")
-    return query_in(str.__str__(url)) if isinstance(url, str) else ""
-
-
-def _query_value(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    except (TypeError, ValueError, RecursionError):  # no JSON: Sentry won't get it either
-        return ""
-
-
-def _pairs(value: object) -> Iterator[tuple[str, object]]:
+def pairs(value: object) -> Iterator[tuple[str, object]]:
     """The entries of a mapping, or of a list of pairs, that have a name."""
     entries: Any = value.items() if isinstance(value, dict) else value
     if not isinstance(value, (dict, list)):

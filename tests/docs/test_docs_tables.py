@@ -15,6 +15,7 @@ import sentry_sdk
 from collector import Collector
 from pages import ROOT, rows
 from sentry_segment import SegmentIntegration
+from sentry_segment.mapping.fields import FIELDS
 from sentry_segment.stats import DROP_REASONS, Stats
 from sentry_segment.wire.verdict import Outcome, judge
 from support import Init
@@ -130,7 +131,9 @@ def real_message(collector: Collector, init: Init) -> dict[str, Any]:
 def test_every_field_of_a_message_is_in_the_table(
     page: str, collector: Collector, init: Init
 ) -> None:
+    """Of the page's, that is, and of that which messages are made by."""
     real = paths(real_message(collector, init)) - {"sentAt"}
+    assert real == {row.path for row in FIELDS.rows}
     shown = {
         name for field, *_ in rows(page, "field") for name in re.findall(r"`([\w.]+)`", field)
     } - {"sentAt"}
