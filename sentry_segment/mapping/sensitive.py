@@ -71,6 +71,7 @@ def may_be_in(text: str) -> bool:
         or "-----begin" in small
         or ("@" in small and "//" in small)
         or "\u017f" in small  # an s to Relay, wherever case doesn't count
+        or "\0" in small  # Relay reads on as if there were none
     ):
         return True
     if not _RUN_WITH_DIGITS.search(text):
@@ -89,7 +90,7 @@ def value(text: str) -> str:
     if not may_be_in(text):
         return text
     # As in Relay, "\0" stands for what is filtered until all rules are through: so none looks into
-    # what another has put there. And as in Relay, "\0" of the text's own are lost.
+    # what another has put there. And as in Relay, those of the text's own hide nothing.
     rest = text.replace("\0", "")
     has_digits = _RUN_WITH_DIGITS.search(rest)
     if "bearer" in rest.lower():
@@ -141,15 +142,14 @@ def _without(shape: re.Pattern[str], text: str) -> str:
 
 
 def _stands_alone(match: re.Match[str], ends: bool) -> bool:
-    """Whether a word begins where it does; and one ends, if it `ends` with a word.
+    """Whether a word begins, or has ended, where the match starts; and where it `ends` likewise.
 
     The expressions themselves see to that for Latin letters alone.
     """
     text, start, end = match.string, match.start(), match.end()
-    before, after = text[start - 1 : start] if start else "", text[end : end + 1]
-    if _is_of_word(before) == _is_of_word(text[start]):
+    if _is_of_word(text[start - 1] if start else "") == _is_of_word(text[start]):
         return False
-    return not ends or not _is_of_word(after)
+    return not (ends and _is_of_word(text[end : end + 1]))
 
 
 def _is_of_word(character: str) -> bool:
