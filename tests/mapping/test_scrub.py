@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentry_relay.processing import convert_datascrubbing_config, pii_strip_event
+from sentry_sdk.scrubber import EventScrubber
 
 import plugin
 from sentry_segment.mapping import scrub, sensitive
@@ -216,7 +217,10 @@ def secret_events(draw: st.DrawFn) -> dict[str, Any]:
         "transaction": draw(plain_texts),
         "release": re.sub(r"[\0-\x1f/\\]", "", draw(plain_texts)),
         "environment": re.sub(r"[\0-\x1f/\\]", "", draw(plain_texts)),
-        "user": {"id": draw(st.sampled_from(["4111111111111111", "jo", "078-05-1120"]))},
+        "user": {
+            "id": draw(st.sampled_from(["4111111111111111", "jo", "078-05-1120"])),
+            "ip_address": "203.0.113.7",
+        },
         "exception": {"values": [{"type": draw(plain_texts) or "Error", "value": "x"}]},
         "request": {
             "url": url[:250],
@@ -295,6 +299,23 @@ def test_further_names_filter_as_in_the_sdk(query: str, expected: str) -> None:
         f"http://h/?{expected}",
     )
     assert scrub.query(query) == query
+
+
+@settings(max_examples=many(1000), deadline=None, database=None)
+@given(
+    denied=st.lists(
+        st.sampled_from(["Session", "x-key", "my key", "SCHLÜSSEL", "a.b", "\u017f", "İ"])
+    ),
+    name=st.sampled_from(["session", "SESSION", "sessions", "X-Key", "My Key", "schlüssel", "A.B"])
+    | st.sampled_from(["s", "S", "\u017f", "i", "İ", "page"]),
+)
+def test_further_names_are_those_that_the_sdk_filters(denied: list[str], name: str) -> None:
+    scrubber = EventScrubber(denylist=denied)
+    fields = {name: "x"}
+    scrubber.scrub_dict(fields)
+    filtered = fields[name] != "x"
+    query = scrub.query(urlencode({name: "x"}), frozenset(scrubber.denylist))
+    assert query.endswith("=[Filtered]" if filtered else "=x")
 
 
 # URLs
