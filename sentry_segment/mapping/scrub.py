@@ -72,14 +72,19 @@ def _parameter(pair: str, further: Collection[str]) -> str:
     name, _, value = pair.partition("=")
     if not value:
         return pair
-    read_name = unquote_plus(name)
+    read_name = _read(name)
     if sensitive.is_name(read_name) or read_name.lower() in further:
         return f"{name}={FILTERED}"
-    read = unquote_plus(value)
+    read = _read(value)
     rest = sensitive.value(read)
     if rest == read:
         return pair
     return f"{name}={rest if read == value else _MEANS_SOMETHING.sub(_encoded, rest)}"
+
+
+def _read(text: str) -> str:
+    """A name or a value as a server reads it."""
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 def _encoded(match: re.Match[str]) -> str:
