@@ -1,0 +1,118 @@
+"""What Sentry's servers filter by default, filtered in the texts of a message.
+
+Sentry's server-side plugin reads an event after Relay has scrubbed it. Of the fields that a
+message is made of, Relay's default rules reach the query string and the headers but for
+`User-Agent`. They leave transaction, release, environment, exception type, URL and user agent as
+they are, whatever those hold, and so does the mirror.
+
+It departs from Relay in two places. User name and password are taken out of each URL. And a
+referrer's parameters are filtered one by one, where Relay filters the whole referrer for one.
+
+`further` are names of parameters that are filtered besides, in lower case: the SDK's own list of
+what is secret. They are compared as the SDK does, which asks for the whole name in any case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from urllib.parse import unquote, unquote_plus
+
+from sentry_segment.mapping import sensitive
+from sentry_segment.mapping.sensitive import FILTERED
+
+_NONE: frozenset[str] = frozenset()
+_BEFORE_AUTHORITY = re.compile(
+    r"[\0- ]*(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}|(?:https?|wss?|ftp):)[/\\]*", re.IGNORECASE
+)
+_AFTER_AUTHORITY = re.compile("[/?#]")
+_ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
+_MEANS_SOMETHING = re.compile(r"[\0- \"#%&+<>\x7f]")
+
+
+def page(
+    url: str, search: str, referrer: str, further: Collection[str] = _NONE
+) -> tuple[str, str, str]:
+    """A page's URL (without query and fragment), query string and referrer.
+
+    The usual case, in which nothing is filtered, is decided for all three at once.
+    """
+    both = f"{search}\n{referrer}"
+    if _ESCAPED.search(both):
+        both = unquote(both)
+    if "#" in referrer or sensitive.may_be_in(both) or _has_name(search, further):
+        return without_user(url), query(search, further), filtered_referrer(referrer, further)
+    if _has_name(referrer.partition("?")[2], further):
+        referrer = filtered_referrer(referrer, further)
+    return without_user(url), search, without_user(referrer)
+
+
+def query(text: str, further: Collection[str] = _NONE) -> str:
+    """A query string, each parameter filtered by its name and by what its value looks like.
+
+    What isn't filtered stays as it is written, also where that is no proper query string.
+    """
+    if not sensitive.may_be_in(unquote(text)) and not _has_name(text, further):
+        return text
+    return "&".join([_parameter(pair, further) for pair in text.split("&")])
+
+
+def _has_name(query: str, names: Collection[str]) -> bool:
+    """Whether a parameter may have one of these names."""
+    if not names or "=" not in query:
+        return False
+    for pair in query.split("&"):
+        name = pair.partition("=")[0]
+        if name.lower() in names or "%" in name or "+" in name:
+            return True
+    return False
+
+
+def _parameter(pair: str, further: Collection[str]) -> str:
+    name, _, value = pair.partition("=")
+    if not value:
+        return pair
+    read_name = _read(name)
+    if sensitive.is_name(read_name) or read_name.lower() in further:
+        return f"{name}={FILTERED}"
+    read = _read(value)
+    rest = sensitive.value(read)
+    if rest == read:
+        return pair
+    return f"{name}={rest if read == value else _MEANS_SOMETHING.sub(_encoded, rest)}"
+
+
+def _read(text: str) -> str:
+    """A name or a value as a server reads it."""
+    return unquote_plus(text) if "%" in text or "+" in text else text
+
+
+def _encoded(match: re.Match[str]) -> str:
+    return "+" if match[0] == " " else f"%{ord(match[0]):02X}"
+
+
+def without_user(url: str) -> str:
+    """A URL without user name and password."""
+    if "@" not in url:
+        return url
+    before = _BEFORE_AUTHORITY.match(url)
+    if before is None:
+        return url
+    after = _AFTER_AUTHORITY.search(url, before.end())
+    at = url.rfind("@", before.end(), after.start() if after else len(url))
+    return url if at < 0 else url[: before.end()] + url[at + 1 :]
+
+
+def filtered_referrer(text: str, further: Collection[str] = _NONE) -> str:
+    """The header `Referer`: its parameters as a query string's, the rest as Relay does any header.
+
+    A fragment with parameters in it, or with something to filter, is cut off.
+    """
+    address, hash_sign, fragment = without_user(text).partition("#")
+    address, question_mark, search = address.partition("?")
+    rest = sensitive.value(address)
+    if rest == FILTERED:
+        return FILTERED
+    if "=" in fragment or sensitive.value(fragment) != fragment:
+        hash_sign = fragment = ""
+    return f"{rest}{question_mark}{query(search, further)}{hash_sign}{fragment}"
