@@ -110,6 +110,7 @@ def _options(given: argparse.Namespace) -> Options:
         max_queue_size=1,
         rate_limit=(1, 1.0),
         timeout=given.timeout,
+        scrub=True,
         gzip=False,
         spool=None,
         spool_max_bytes=1_000_000,

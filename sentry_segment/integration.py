@@ -17,6 +17,7 @@ from sentry_segment.delivery.workers import Workers, flush_at_exit
 from sentry_segment.guest.forks import is_before_fork_in_c
 from sentry_segment.guest.log import ProblemLog, describe, logger, warn
 from sentry_segment.guest.shutdown import mark_end
+from sentry_segment.mapping.message import Secrets
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
 from sentry_segment.sdk.mirror import Mirror
@@ -55,6 +56,8 @@ class SegmentIntegration(Integration):
             process in any stretch of so many seconds at the most. What is more waits.
         timeout: seconds for one exchange with Segment, as a whole.
         gzip: whether to compress the requests' bodies.
+        scrub: whether to filter from URLs, query strings and referrers what Sentry's servers filter
+            by default, and the names that the SDK's `event_scrubber` knows as secret.
         spool: path of a file in which messages wait, so that they outlive the process: what one
             leaves there is sent by the next with the same write key. Processes of one user on one
             machine may share it. Its folder must exist. `None`: messages wait in memory alone.
@@ -79,6 +82,7 @@ class SegmentIntegration(Integration):
         rate_limit: tuple[int, float] = (200, 1.0),
         timeout: float = 10.0,
         gzip: bool = False,
+        scrub: bool = True,
         spool: str | os.PathLike[str] | None = None,
         spool_max_bytes: int = 100_000_000,
     ) -> None:
@@ -93,6 +97,7 @@ class SegmentIntegration(Integration):
                 rate_limit=rate_limit,
                 timeout=timeout,
                 gzip=gzip,
+                scrub=scrub,
                 spool=spool,  # type: ignore[arg-type]  # becomes a string
                 spool_max_bytes=spool_max_bytes,
             )
@@ -204,7 +209,8 @@ class SegmentIntegration(Integration):
         if workers is None:
             network = NetworkOptions.from_sentry(sentry_options)
             exit_timeout = sentry_options["shutdown_timeout"]
-            make = partial(_make_worker, self._options, network, self._log, exit_timeout)
+            secrets = secrets_of(self._options, sentry_options)
+            make = partial(_make_worker, self._options, network, self._log, exit_timeout, secrets)
             workers = Workers(make)
             # Atomic, unlike an assignment after the question: of what two threads make, one stays.
             workers = self._mirror.__dict__.setdefault("workers", workers)
@@ -216,11 +222,25 @@ def _make_worker(
     network: NetworkOptions,
     log: ProblemLog,
     exit_timeout: float,
+    secrets: Secrets,
     users: set[Hashable],
 ) -> Worker:
     """A worker, with what it calls: Segment's API, and the spool."""
     api = SegmentApi(options, network)
-    return Worker(options, api, _make_spool(options, log), log, exit_timeout, users)
+    spool = _make_spool(options, log)
+    return Worker(options, api, spool, log, exit_timeout, users, secrets=secrets)
+
+
+def secrets_of(options: Options, sentry_options: dict[str, Any]) -> Secrets:
+    """What is filtered in messages besides what Sentry's servers filter by default.
+
+    Those are the names by which the client's `event_scrubber` filters headers and form fields: its
+    `denylist`, to which the SDK adds the `pii_denylist` unless `send_default_pii` is set.
+    """
+    if not options.scrub:
+        return None
+    names = getattr(sentry_options.get("event_scrubber"), "denylist", None) or ()
+    return frozenset(name.lower() for name in names if isinstance(name, str))
 
 
 def _make_spool(options: Options, log: ProblemLog) -> Spool | None:

@@ -34,6 +34,7 @@ class Options:
     rate_limit: tuple[int, float]
     timeout: float
     gzip: bool
+    scrub: bool
     spool: str | None
     spool_max_bytes: int
 
@@ -47,8 +48,9 @@ class Options:
         _whole_number("max_queue_size", self.max_queue_size)
         check(self, "rate_limit", _rate_limit(self.rate_limit))
         check(self, "timeout", _positive_number("timeout", self.timeout))
-        if not isinstance(self.gzip, bool):
-            _wrong_type("gzip", self.gzip, "True or False")
+        for name in ("gzip", "scrub"):
+            if not isinstance(getattr(self, name), bool):
+                _wrong_type(name, getattr(self, name), "True or False")
         check(self, "spool", _spool(self.spool))
         _whole_number("spool_max_bytes", self.spool_max_bytes, minimum=MIN_SPOOL_BYTES)
 

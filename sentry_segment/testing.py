@@ -26,7 +26,7 @@ from sentry_sdk.transport import Transport
 from sentry_segment.delivery.worker import Worker
 from sentry_segment.delivery.workers import Workers
 from sentry_segment.guest.log import warn
-from sentry_segment.integration import SegmentIntegration
+from sentry_segment.integration import SegmentIntegration, secrets_of
 from sentry_segment.mapping import relay
 from sentry_segment.mapping.encoding import EncodingError, MessageTooLongError, encode
 from sentry_segment.mapping.message import Draft, TrackMessage, parts
@@ -144,7 +144,7 @@ def _put_in_place(functions: Sequence[tuple[type, str, Any]]) -> None:
 
 def _put(worker: Worker, message: Draft | TrackMessage) -> None:
     try:
-        body = encode(message)
+        body = encode(message, worker.secrets)
     except EncodingError as error:
         too_long = isinstance(error, MessageTooLongError)
         worker.drop("send_error" if too_long else "internal_sdk_error")
@@ -172,7 +172,8 @@ def _attach(integration: SegmentIntegration, client: Any) -> None:
 
             def idle(users: set[Hashable]) -> Worker:
                 api = SegmentApi(bare, NetworkOptions())
-                return _Idle(bare, api, None, log, 0.0, users)
+                secrets = secrets_of(bare, client.options)
+                return _Idle(bare, api, None, log, 0.0, users, secrets=secrets)
 
             integration._mirror.__dict__.setdefault("workers", Workers(idle))
         if before is None:

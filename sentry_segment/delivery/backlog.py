@@ -11,6 +11,7 @@ from sentry_segment.delivery.memory import Memory
 from sentry_segment.delivery.queue import MessageQueue
 from sentry_segment.delivery.spooled import Spooled
 from sentry_segment.guest.log import ProblemLog
+from sentry_segment.mapping.message import NO_FURTHER, Secrets
 from sentry_segment.spool.contract import Spool
 from sentry_segment.stats import Counters
 
@@ -31,9 +32,10 @@ class Backlog:
         counters: Counters,
         log: ProblemLog,
         now: Callable[[], float],
+        secrets: Secrets = NO_FURTHER,
     ) -> None:
         self._queue = queue
-        self._memory = Memory(queue)
+        self._memory = Memory(queue, secrets)
         self._ledger = Ledger()
         self._spooled: Spooled | None = None
         if spool is not None:

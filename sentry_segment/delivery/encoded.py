@@ -6,7 +6,14 @@ import json
 from typing import NamedTuple
 
 from sentry_segment.mapping.encoding import EncodingError
-from sentry_segment.mapping.message import Draft, TrackMessage, parts_of, track_message
+from sentry_segment.mapping.message import (
+    NO_FURTHER,
+    Draft,
+    Secrets,
+    TrackMessage,
+    parts_of,
+    track_message,
+)
 from sentry_segment.spool.contract import Row
 
 Given = Draft | TrackMessage
@@ -23,12 +30,14 @@ class Encoded(NamedTuple):
     error: EncodingError | None = None
     is_own: bool = True
     """Whether it was put in this process, rather than taken over from another."""
+    secrets: Secrets = NO_FURTHER
+    """What is filtered in a draft besides."""
 
     @property
     def message(self) -> TrackMessage:
         if isinstance(self.given, dict):
             return self.given
         if self.given is not None and not self.body:
-            return track_message(parts_of(self.given))
+            return track_message(parts_of(self.given), self.secrets)
         message: TrackMessage = json.loads(self.body)
         return message

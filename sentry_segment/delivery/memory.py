@@ -10,6 +10,7 @@ from sentry_segment.delivery.encoded import Encoded, Given
 from sentry_segment.delivery.queue import MessageQueue
 from sentry_segment.guest.log import describe
 from sentry_segment.mapping.encoding import EncodingError, encode
+from sentry_segment.mapping.message import Secrets
 from sentry_segment.wire.bodies import fits
 
 CHUNK = 500
@@ -19,8 +20,9 @@ CHUNK = 500
 class Memory:
     """The messages that wait in memory, the oldest first. For one thread at a time."""
 
-    def __init__(self, queue: MessageQueue) -> None:
+    def __init__(self, queue: MessageQueue, secrets: Secrets) -> None:
         self._queue = queue
+        self._secrets = secrets
         # Taken from the queue, and older than what is in it: encoded, and yet to be.
         self._encoded: deque[Encoded] = deque()
         self._taken: deque[Given] = deque()
@@ -83,14 +85,14 @@ class Memory:
                 return False
         message = self._taken.popleft()
         try:
-            self._encoded.append(Encoded(encode(message), message))
+            self._encoded.append(Encoded(encode(message, self._secrets), message))
         except EncodingError as error:
-            self._encoded.append(Encoded(given=message, error=error))
+            self._encoded.append(Encoded(given=message, error=error, secrets=self._secrets))
         except BaseException as error:
             # The message's own objects may raise anything, and must not end the thread. In
             # the main thread it may be a signal handler's: there it travels on.
             failed = EncodingError(f"the message has no JSON form: {describe(error)}")
-            self._encoded.append(Encoded(given=message, error=failed))
+            self._encoded.append(Encoded(given=message, error=failed, secrets=self._secrets))
             if threading.current_thread() is threading.main_thread():
                 raise
         return True

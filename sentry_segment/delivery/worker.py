@@ -15,7 +15,7 @@ from sentry_segment.delivery.thread import WorkerThread
 from sentry_segment.guest.clock import Clock, SystemClock
 from sentry_segment.guest.forks import OwnProcess
 from sentry_segment.guest.log import ProblemLog
-from sentry_segment.mapping.message import Draft, TrackMessage
+from sentry_segment.mapping.message import NO_FURTHER, Draft, Secrets, TrackMessage
 from sentry_segment.options import Options
 from sentry_segment.spool.contract import LEASE, Spool
 from sentry_segment.stats import Counters, DropReason, Stats
@@ -38,17 +38,20 @@ class Worker:
         exit_timeout: float,
         users: set[Hashable] | None = None,
         clock: Clock | None = None,
+        secrets: Secrets = NO_FURTHER,
     ) -> None:
         self._options = options
         self._connection = connection
         self._log = log
         self.exit_timeout = exit_timeout
+        self.secrets = secrets
+        """What is filtered in messages besides what Relay filters by default."""
         self._process = process = OwnProcess()
         clock = clock or SystemClock()
         now = clock.now
         self._counters = counters = Counters()
         self._queue = MessageQueue(options.max_queue_size, counters.lock)
-        self._backlog = backlog = Backlog(self._queue, spool, counters, log, now)
+        self._backlog = backlog = Backlog(self._queue, spool, counters, log, now, secrets)
         self._thread = WorkerThread(set() if users is None else users, clock)
         delivery = Delivery(backlog, options, counters, log, now)
         sender = Sender(connection, delivery, process)

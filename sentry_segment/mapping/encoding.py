@@ -13,7 +13,15 @@ from typing import Any
 
 from sentry_segment.guest.log import describe
 from sentry_segment.mapping import fields
-from sentry_segment.mapping.message import Draft, TrackMessage, compose, parts_of, texts
+from sentry_segment.mapping.message import (
+    NO_FURTHER,
+    Draft,
+    Secrets,
+    TrackMessage,
+    compose,
+    parts_of,
+    texts,
+)
 from sentry_segment.mapping.table import Table
 
 MAX_MESSAGE_BYTES = 32_000  # "32 KB": the smaller reading is safe under both
@@ -28,15 +36,18 @@ class MessageTooLongError(EncodingError):
     """A message over the limit of one message even with its texts cut."""
 
 
-def encode(message: Draft | TrackMessage) -> bytes:
+def encode(message: Draft | TrackMessage, secrets: Secrets = NO_FURTHER) -> bytes:
     """One message as JSON in UTF-8, at most 32 KB: the longest texts are cut where it is more.
+
+    A draft is scrubbed, `secrets` being names that are filtered besides; what is a message already
+    was so when it was made.
 
     Raises `EncodingError` where that can't be done: something in the message has no JSON form
     (which only `before_track` can have put there), or it is too long without any long text.
     """
     try:
         if isinstance(message, str):
-            made_of = texts(parts_of(message))
+            made_of = texts(parts_of(message), secrets)
             body = _fill_in(made_of)
             if len(body) > MAX_MESSAGE_BYTES:
                 body = _dump_cut(compose(made_of), len(body))

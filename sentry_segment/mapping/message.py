@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sentry_segment.mapping import fields, relay, relay_request
+from sentry_segment.mapping import fields, relay, relay_request, scrub
 from sentry_segment.mapping.fields import TrackMessage as TrackMessage
 from sentry_segment.mapping.table import Captured
 
@@ -23,6 +23,14 @@ Draft = str
 
 It holds nothing of the event alive, nobody can change it, and it is cheap to make. A tuple of the
 texts takes 2.4 times the memory."""
+
+Secrets = frozenset[str] | None
+"""Names of parameters that are filtered besides those that Relay filters by default, in lower case;
+`None`: nothing is filtered."""
+
+NO_FURTHER: Secrets = frozenset()
+
+_PAGE = ("context.page.url", "context.page.search", "context.page.referrer")
 
 _BETWEEN = "\x7f"  # two parts of a draft
 
@@ -74,13 +82,22 @@ def parts_of(draft: Draft) -> Parts:
     return draft.split(_BETWEEN)
 
 
-def texts(parts: Parts) -> list[str | None]:
-    """The texts of a message, as Relay normalises them; `None` for fields that it does not have.
+def texts(parts: Parts, secrets: Secrets = NO_FURTHER) -> list[str | None]:
+    """The texts of a message, as Relay normalises and scrubs them; `None` for fields that it does
+    not have.
 
     A timestamp that can't be read becomes the present time, so that of a draft the time at which
     it is sent.
     """
-    return fields.FIELDS.texts(parts)
+    found = fields.FIELDS.texts(parts)
+    if secrets is not None:
+        places = fields.FIELDS.places(*_PAGE)
+        url, search, referrer = (found[place] for place in places)
+        if url is not None and search is not None and referrer is not None:
+            filtered = scrub.page(url, search, referrer, secrets)
+            for place, text in zip(places, filtered, strict=True):
+                found[place] = text
+    return found
 
 
 def compose(texts: Sequence[str | None]) -> TrackMessage:
@@ -88,9 +105,9 @@ def compose(texts: Sequence[str | None]) -> TrackMessage:
     return cast(TrackMessage, fields.FIELDS.compose(texts))
 
 
-def track_message(parts: Parts) -> TrackMessage:
+def track_message(parts: Parts, secrets: Secrets = NO_FURTHER) -> TrackMessage:
     """The message made of these parts. It shares no container with the event."""
-    return compose(texts(parts))
+    return compose(texts(parts, secrets))
 
 
 def characters(message: TrackMessage) -> int:

@@ -44,6 +44,11 @@ class Field:
     is_short: bool = False
     """Whether it is short whatever the event, and so not counted where long texts are."""
 
+    def __post_init__(self) -> None:
+        places = ("", "user") + ("request",) * isinstance(self, RequestField)
+        if isinstance(self.find, str) and self.find.rpartition(".")[0] not in places:
+            raise ValueError(f"{self.path}: a function is needed to find {self.find}")
+
 
 class RequestField(Field):
     """A field that messages have where the event has a request."""
@@ -87,7 +92,7 @@ class Table:
         constants = [row for row in self.rows if isinstance(row, Constant)]
         self._constants = [constant.text for constant in constants]
         position = {row: number for number, row in enumerate((*fields, *constants))}
-        by_path: dict[str, int] = {}
+        self._by_path = by_path = dict[str, int]()
         self._instead: list[tuple[int, int]] = []  # a text's position, and that of its substitute
         for row in self.rows:
             if not isinstance(row, Copy):
@@ -107,6 +112,10 @@ class Table:
         """The names of the fields that are never cut."""
         self.long = frozenset(field.path for field in fields if not field.is_short)
         """The paths of the fields that may be long."""
+
+    def places(self, *paths: str) -> list[int]:
+        """Where the texts of these paths are, in what `texts` returns."""
+        return [self._by_path[path] for path in paths]
 
     def _names(self, paths: Iterable[str]) -> frozenset[str]:
         found = set(paths)

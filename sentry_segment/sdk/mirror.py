@@ -61,7 +61,8 @@ class Mirror:
             self.drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
 
     def _message(self, found: Parts, event: Any) -> TrackMessage | None:
-        message = track_message(found)
+        assert self.workers is not None  # or it was not mirrored
+        message = track_message(found, self.workers.here().secrets)
         if characters(message) > MAX_MESSAGE_BYTES:
             message = shorten(message)
             if len(message["userId"]) > MAX_MESSAGE_BYTES:  # which is never cut

@@ -49,7 +49,11 @@ class Spool(Protocol):
     - A writer's messages keep their order. The number of a writer or of a message is never used
       twice, not even after what was there was lost: nobody deletes another's message by mistake.
 
-    Leases run by a clock that all holders have in common, and that nobody sets.
+    Leases run by a clock that all holders have in common, and that nobody sets. One that runs for
+    longer than a lease can, by that clock, was given before the clock began anew: it has lapsed.
+
+    Numbers of writers and messages are for the spool alone to understand. An added message outlives
+    the process, and may be lost with the machine.
 
     May be used from any thread, by several at once. No call waits for others for more than a second
     or so. Nothing is connected to the place before the first call, nor while the process forks; a

@@ -1,7 +1,7 @@
 """What Sentry's server-side Segment plugin sends for an event: the reference for the parity tests.
 
 Written from the plugin's own rules, with nothing of the package but its version. The plugin reads
-an event after Relay has normalised it, so Relay itself (`sentry-relay`) does that here.
+an event after Relay has normalised and scrubbed it, so Relay itself does so here.
 """
 
 from __future__ import annotations
@@ -12,25 +12,54 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qsl
 
-from sentry_relay.processing import StoreNormalizer
+from sentry_relay.processing import (
+    StoreNormalizer,
+    convert_datascrubbing_config,
+    pii_strip_event,
+)
 
 from sentry_segment import __version__
+from sentry_segment.mapping.scrub import without_user
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FORM_OF_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
+# Of a new project of Sentry's.
+RULES = convert_datascrubbing_config(
+    {
+        "scrubData": True,
+        "scrubDefaults": True,
+        "scrubIpAddresses": False,
+        "sensitiveFields": [],
+        "excludeFields": [],
+    }
+)
+
+
 def normalise(payload: bytes) -> dict[str, Any]:
-    """An event as Relay hands it on, from the bytes that Sentry was sent."""
+    """An event as Relay hands it on, from the bytes that Sentry was sent.
+
+    But for the user's id, which it would scrub.
+    """
     normalised: dict[str, Any] = StoreNormalizer().normalize_event(raw_event=payload)
-    return normalised
+    scrubbed = stripped(normalised)
+    if (normalised.get("user") or {}).get("id") is not None:
+        scrubbed["user"]["id"] = normalised["user"]["id"]
+    return scrubbed
+
+
+def stripped(event: dict[str, Any]) -> dict[str, Any]:
+    """A normalised event without what Relay's default rules scrub."""
+    found: dict[str, Any] = pii_strip_event(RULES, event)
+    return found
 
 
 def track_call(event: dict[str, Any]) -> dict[str, Any] | None:
     """The plugin's message for a normalised event, `None` where it sends nothing.
 
-    In the place of our two departures stands what both can be compared by: `timestamp` is in
-    microseconds since 1970, `search` a list of pairs.
+    In the place of our departures stands what both can be compared by: `timestamp` is in
+    microseconds since 1970, `search` a list of pairs, and URLs have no user name and password.
     """
     user = event.get("user") or {}
     # A scrubbed id is no id: a rule of ours.
@@ -46,13 +75,13 @@ def track_call(event: dict[str, Any]) -> dict[str, Any] | None:
     if request is not None:
         context["userAgent"] = _header(request, "user-agent")
         context["page"] = {
-            "url": request.get("url") or "",
+            "url": without_user(request.get("url") or ""),
             "method": request.get("method") or "",
             "search": list(_search(request)),
-            "referrer": _header(request, "referer"),
+            "referrer": without_user(_header(request, "referer")),
         }
 
-    exceptions = event["exception"].get("values") or []
+    exceptions = (event.get("exception") or {}).get("values") or []
     first_exception = (exceptions[0] if exceptions else None) or {}
     return {
         "type": "track",

@@ -59,6 +59,7 @@ def options(collector: Collector, **given: object) -> Options:
         "rate_limit": (1_000_000, 1.0),
         "timeout": 10.0,
         "gzip": False,
+        "scrub": True,
         "spool": None,
         "spool_max_bytes": 100_000_000,
     }

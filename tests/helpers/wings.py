@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "spool": "guest wire",
     "delivery": "guest mapping stats options wire.verdict wire.bodies spool.contract",
     "sdk": "guest mapping stats options delivery",
-    "integration": "guest stats options wire spool delivery sdk",
+    "integration": "guest mapping stats options wire spool delivery sdk",
     "__init__": "integration mapping stats wire _version",
     "testing": "guest mapping wire delivery sdk integration",
     "check": "guest mapping options wire __init__ _version",

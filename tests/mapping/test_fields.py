@@ -34,7 +34,10 @@ def zoned(zone: str = "Europe/Vienna", **others: Any) -> dict[str, Any]:
 
 
 def in_culture(captured: Captured) -> object:
-    return captured.event.get("contexts", {}).get("culture", {}).get("timezone", "")
+    found: object = captured.event
+    for key in ("contexts", "culture", "timezone"):
+        found = found.get(key, "") if isinstance(found, dict) else ""
+    return found
 
 
 def if_any(text: str) -> str | None:
@@ -226,3 +229,11 @@ def test_what_comes_up_while_values_are_found_is_seen_to_be_in_our_code() -> Non
         fields.FIELDS.find(Captured(nothing, nothing, "u1", nothing, nothing, "E"))
     innermost = caught.traceback[-1].frame.f_globals
     assert innermost["__name__"] == "sentry_segment.mapping.table"
+
+
+def test_a_value_that_is_not_simply_in_the_event_takes_a_function() -> None:
+    for row in (Field, RequestField):
+        with pytest.raises(ValueError, match="context.locale: a function is needed"):
+            row("context.locale", "contexts.culture.locale", if_any)
+    with pytest.raises(ValueError, match="a function is needed to find request.url"):
+        Field("context.page.url", "request.url", if_any)

@@ -155,7 +155,7 @@ def test_events_of_applications(
     ]
     for visit, message in zip(mirrored, messages, strict=True):
         context, page = message["context"], message["context"]["page"]
-        path, _, search = visit.path.partition("?")
+        path, _, search = visit.path.replace("=secret", "=[Filtered]").partition("?")
         assert (page["method"], page["url"]) == (visit.method, url + path)
         # From ASGI applications the SDK sends it decoded.
         assert page["search"] in (search, unquote(search))

@@ -17,7 +17,6 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote_plus, urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sentry_relay.processing import convert_datascrubbing_config, pii_strip_event
 from sentry_sdk.scrubber import EventScrubber
 
 import plugin
@@ -25,15 +24,6 @@ from sentry_segment.mapping import scrub, sensitive
 from steps import Steps, growth
 from support import many, message_for
 
-RULES = convert_datascrubbing_config(
-    {
-        "scrubData": True,
-        "scrubDefaults": True,
-        "scrubIpAddresses": False,
-        "sensitiveFields": [],
-        "excludeFields": [],
-    }
-)
 FILTERED = "[Filtered]"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAKC\n-----END RSA PRIVATE KEY-----"
 
@@ -78,20 +68,12 @@ pairs = st.lists(st.tuples(names, texts), max_size=4)
 BROKEN = ["%", "%zz", "%C3%28", "%4", "%00", "&&", ";", "=", "?", "%26", "%3D", "+", "%70assword"]
 
 
-def stripped(event: dict[str, Any]) -> dict[str, Any]:
-    """The event as Relay hands it on with its default rules for scrubbing."""
-    found: dict[str, Any] = pii_strip_event(RULES, event)
-    return found
-
-
 def relay_values(values: list[str], names: list[str] | None = None) -> list[str]:
     """What Relay makes of these values of parameters that have these names (`a` is harmless)."""
     names = names or ["a"] * len(values)
     request = {"query_string": [list(pair) for pair in zip(names, values, strict=True)]}
-    return [
-        value
-        for _, value in stripped({"type": "error", "request": request})["request"]["query_string"]
-    ]
+    left = plugin.stripped({"type": "error", "request": request})
+    return [value for _, value in left["request"]["query_string"]]
 
 
 # The rules themselves
@@ -165,14 +147,7 @@ def test_card_numbers_are_those_of_relays_issuers(length: int) -> None:
 def as_the_plugin(event: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is sent for an event, and what the plugin would have sent, both in comparable form."""
     message: Any = message_for(event, "Error Captured")
-    page = message["context"]["page"]
-    page["url"], page["search"], page["referrer"] = scrub.page(
-        page["url"], page["search"], page["referrer"]
-    )
-    normalised = plugin.normalise(json.dumps(event).encode())
-    scrubbed = stripped(normalised)
-    scrubbed["user"]["id"] = normalised["user"]["id"]  # never scrubbed
-    call = plugin.track_call(scrubbed)
+    call = plugin.track_call(plugin.normalise(json.dumps(event).encode()))
     assert call is not None
     return plugin.as_the_plugin(message), call
 
@@ -347,7 +322,7 @@ def test_user_name_and_password_leave_each_url(url: str, expected: str) -> None:
 
 def relay_header(value: str) -> str:
     request = {"headers": [["Referer", value]]}
-    found: str = stripped({"type": "error", "request": request})["request"]["headers"][0][1]
+    found: str = plugin.stripped({"type": "error", "request": request})["request"]["headers"][0][1]
     return found
 
 

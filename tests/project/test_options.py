@@ -32,6 +32,7 @@ GOOD: dict[str, list[Any]] = {
     "rate_limit": [(200, 1.0), [1, 1], (5, 0.5)],
     "timeout": [0.1, 10, 10.0, 10**400],
     "gzip": [True, False],
+    "scrub": [True, False],
     "spool": [None, "spool.db", Path("spool.db")],
     "spool_max_bytes": [1_000_000, 100_000_000],
 }
@@ -46,6 +47,7 @@ WRONG_TYPE: dict[str, list[Any]] = {
     "rate_limit": [None, 200, "200", b"20", ("200", 1.0), (200, "1"), (2.5, 1), (True, 1)],
     "timeout": [None, "10", True],
     "gzip": [None, 1, "yes"],
+    "scrub": [None, 0, "no"],
     "spool": [b"spool.db", 5, True, ["spool.db"], io.BytesIO(), BytesPath()],
     "spool_max_bytes": [None, "1000000", 1e6, True],
 }
