@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypedDict
 
 from sentry_segment._version import __version__
-from sentry_segment.mapping import relay, relay_request, relay_time, relay_url
+from sentry_segment.mapping import relay, relay_request, relay_time, relay_url, scrub
 from sentry_segment.mapping.table import Captured, Constant, Copy, Field, RequestField, Table
 
 
@@ -104,10 +104,12 @@ FIELDS = Table(
         Field("context.ip", "user.ip_address", relay.ip_address, is_short=True),
         RequestField("context.ip", _remote_address, relay.ip_address, is_short=True),
         RequestField("context.userAgent", _in_headers("User-Agent"), relay_request.header),
-        RequestField("context.page.url", "request.url", relay_url.url),
+        RequestField("context.page.url", "request.url", relay_url.url, scrub.url),
         RequestField("context.page.method", "request.method", relay_request.method),
-        RequestField("context.page.search", _query, relay_request.query),
-        RequestField("context.page.referrer", _in_headers("Referer"), relay_request.header),
+        RequestField("context.page.search", _query, relay_request.query, scrub.query),
+        RequestField(
+            "context.page.referrer", _in_headers("Referer"), relay_request.header, scrub.referrer
+        ),
         Constant("integration.name", "sentry"),
         Constant("integration.version", __version__),
     ]

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sentry_segment.mapping import fields, relay, relay_request, scrub
+from sentry_segment.mapping import fields, relay, relay_request
 from sentry_segment.mapping.fields import TrackMessage as TrackMessage
 from sentry_segment.mapping.table import Captured
+from sentry_segment.mapping.table import Secrets as Secrets
 
 Parts = Sequence[Any]
 """What a message is made of: the values of its fields as found in the event, in the order of
@@ -24,13 +25,7 @@ Draft = str
 It holds nothing of the event alive, nobody can change it, and it is cheap to make. A tuple of the
 texts takes 2.4 times the memory."""
 
-Secrets = frozenset[str] | None
-"""Names of parameters that are filtered besides those that Relay filters by default, in lower case;
-`None`: nothing is filtered."""
-
 NO_FURTHER: Secrets = frozenset()
-
-_PAGE = ("context.page.url", "context.page.search", "context.page.referrer")
 
 _BETWEEN = "\x7f"  # two parts of a draft
 
@@ -89,15 +84,7 @@ def texts(parts: Parts, secrets: Secrets = NO_FURTHER) -> list[str | None]:
     A timestamp that can't be read becomes the present time, so that of a draft the time at which
     it is sent.
     """
-    found = fields.FIELDS.texts(parts)
-    if secrets is not None:
-        places = fields.FIELDS.places(*_PAGE)
-        url, search, referrer = (found[place] for place in places)
-        if url is not None and search is not None and referrer is not None:
-            filtered = scrub.page(url, search, referrer, secrets)
-            for place, text in zip(places, filtered, strict=True):
-                found[place] = text
-    return found
+    return fields.FIELDS.texts(parts, secrets)
 
 
 def compose(texts: Sequence[str | None]) -> TrackMessage:

@@ -30,30 +30,18 @@ _ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
 _MEANS_SOMETHING = re.compile(r"[\0- \"#%&+<>\x7f]")
 
 
-def page(
-    url: str, search: str, referrer: str, further: Collection[str] = _NONE
-) -> tuple[str, str, str]:
-    """A page's URL (without query and fragment), query string and referrer.
-
-    The usual case, in which nothing is filtered, is decided for all three at once.
-    """
-    both = f"{search}\n{referrer}"
-    if _ESCAPED.search(both):
-        both = unquote(both)
-    if "#" in referrer or sensitive.may_be_in(both) or _has_name(search, further):
-        return without_user(url), query(search, further), filtered_referrer(referrer, further)
-    if _has_name(referrer.partition("?")[2], further):
-        referrer = filtered_referrer(referrer, further)
-    return without_user(url), search, without_user(referrer)
-
-
 def query(text: str, further: Collection[str] = _NONE) -> str:
     """A query string, each parameter filtered by its name and by what its value looks like.
 
     What isn't filtered stays as it is written, also where that is no proper query string.
     """
-    if not sensitive.may_be_in(unquote(text)) and not _has_name(text, further):
+    read = unquote(text) if _ESCAPED.search(text) else text
+    if not sensitive.may_be_in(read) and not _has_name(text, further):
         return text
+    return _filtered_query(text, further)
+
+
+def _filtered_query(text: str, further: Collection[str]) -> str:
     return "&".join([_parameter(pair, further) for pair in text.split("&")])
 
 
@@ -91,6 +79,11 @@ def _encoded(match: re.Match[str]) -> str:
     return "+" if match[0] == " " else f"%{ord(match[0]):02X}"
 
 
+def url(text: str, further: Collection[str] = _NONE) -> str:
+    """A URL without query and fragment."""
+    return without_user(text)
+
+
 def without_user(url: str) -> str:
     """A URL without user name and password."""
     if "@" not in url:
@@ -103,11 +96,17 @@ def without_user(url: str) -> str:
     return url if at < 0 else url[: before.end()] + url[at + 1 :]
 
 
-def filtered_referrer(text: str, further: Collection[str] = _NONE) -> str:
+def referrer(text: str, further: Collection[str] = _NONE) -> str:
     """The header `Referer`: its parameters as a query string's, the rest as Relay does any header.
 
     A fragment with parameters in it, or with something to filter, is cut off.
     """
+    read = unquote(text) if _ESCAPED.search(text) else text
+    may_be = "#" in text or sensitive.may_be_in(read) or _has_name(text.partition("?")[2], further)
+    return _filtered_referrer(text, further) if may_be else without_user(text)
+
+
+def _filtered_referrer(text: str, further: Collection[str]) -> str:
     address, hash_sign, fragment = without_user(text).partition("#")
     address, question_mark, search = address.partition("?")
     rest = sensitive.value(address)
@@ -115,4 +114,4 @@ def filtered_referrer(text: str, further: Collection[str] = _NONE) -> str:
         return FILTERED
     if "=" in fragment or sensitive.value(fragment) != fragment:
         hash_sign = fragment = ""
-    return f"{rest}{question_mark}{query(search, further)}{hash_sign}{fragment}"
+    return f"{rest}{question_mark}{_filtered_query(search, further)}{hash_sign}{fragment}"

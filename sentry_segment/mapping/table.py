@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+Secrets = frozenset[str] | None
+"""Names of parameters that are filtered besides those that Relay filters by default, in lower case;
+`None`: nothing is filtered."""
+
 
 @dataclass(slots=True)
 class Captured:
@@ -39,6 +43,9 @@ class Field:
     rule: Callable[[Any], str | None]
     """What is sent for that value. `None`: the message does not have the field. It runs in the
     background, as a rule."""
+    scrub: Callable[[str, frozenset[str]], str] | None = None
+    """What filters the text, given names of parameters that are filtered besides. `None`: Relay's
+    default rules leave the field alone."""
     is_id: bool = False
     """Whether it is never cut."""
     is_short: bool = False
@@ -88,11 +95,12 @@ class Table:
         self.find = _finder(fields)
         """Finds the values of the fields, as they are in the event."""
         self._rules = tuple(row.rule for row in fields)
+        self._scrubs = [(n, row.scrub) for n, row in enumerate(fields) if row.scrub is not None]
 
         constants = [row for row in self.rows if isinstance(row, Constant)]
         self._constants = [constant.text for constant in constants]
         position = {row: number for number, row in enumerate((*fields, *constants))}
-        self._by_path = by_path = dict[str, int]()
+        by_path: dict[str, int] = {}
         self._instead: list[tuple[int, int]] = []  # a text's position, and that of its substitute
         for row in self.rows:
             if not isinstance(row, Copy):
@@ -113,22 +121,22 @@ class Table:
         self.long = frozenset(field.path for field in fields if not field.is_short)
         """The paths of the fields that may be long."""
 
-    def places(self, *paths: str) -> list[int]:
-        """Where the texts of these paths are, in what `texts` returns."""
-        return [self._by_path[path] for path in paths]
-
     def _names(self, paths: Iterable[str]) -> frozenset[str]:
         found = set(paths)
         found |= {row.path for row in self.rows if isinstance(row, Copy) and row.of in found}
         return frozenset(path.rpartition(".")[2] for path in found)
 
-    def texts(self, found: Sequence[Any]) -> list[str | None]:
+    def texts(self, found: Sequence[Any], secrets: Secrets) -> list[str | None]:
         """What is sent for these values; `None` for a field that the message does not have."""
         texts = [rule(value) for rule, value in zip(self._rules, found, strict=False)]
         texts += [None] * (len(self._rules) - len(texts))
         for position, substitute in self._instead:
             if texts[position] is None:
                 texts[position] = texts[substitute]
+        if secrets is not None:
+            for position, scrub in self._scrubs:
+                if (text := texts[position]) is not None:
+                    texts[position] = scrub(text, secrets)
         return texts
 
     def compose(self, texts: Sequence[str | None]) -> dict[str, Any]:

@@ -233,7 +233,7 @@ def test_what_comes_up_while_values_are_found_is_seen_to_be_in_our_code() -> Non
 
 def test_a_value_that_is_not_simply_in_the_event_takes_a_function() -> None:
     for row in (Field, RequestField):
-        with pytest.raises(ValueError, match="context.locale: a function is needed"):
+        with pytest.raises(ValueError, match=r"context\.locale: a function is needed"):
             row("context.locale", "contexts.culture.locale", if_any)
-    with pytest.raises(ValueError, match="a function is needed to find request.url"):
+    with pytest.raises(ValueError, match=r"a function is needed to find request\.url"):
         Field("context.page.url", "request.url", if_any)
