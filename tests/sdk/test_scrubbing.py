@@ -129,7 +129,7 @@ def test_a_tests_messages_are_filtered(key: str, init: Init) -> None:
 def test_relays_rules_hold_where_the_sdks_scrubber_knows_no_name(
     collector: Collector, init: Init
 ) -> None:
-    init(event_scrubber=EventScrubber(denylist=[], pii_denylist=[]))
+    init(event_scrubber=EventScrubber(denylist=[]))
     capture()
     [message] = collector.wait_for_messages(1)
     assert page_of(message)["search"] == SEARCH.replace(f"token={SECRET}", "token=[Filtered]")
