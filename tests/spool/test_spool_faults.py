@@ -145,9 +145,9 @@ def test_a_path_that_cannot_be_used_is_said_once_and_used_when_it_can_be(
     assert "messages wait in memory alone" in line
 
     mend(path)
-    go = hold(collector)
+    go, before_it = hold(collector), len(collector.calls)
     capture()
-    arrived(collector, len(collector.calls) + 1)
+    arrived(collector, before_it + 1)
     capture()
     wait_until(lambda: integration.stats.spooled >= 1)
     assert integration.stats.queued <= 1  # the one under way, if that was too early
