@@ -25,6 +25,7 @@ _NONE: frozenset[str] = frozenset()
 _BEFORE_AUTHORITY = re.compile(
     r"[\0- ]*(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}|(?:https?|wss?|ftp):)[/\\]*", re.IGNORECASE
 )
+_MOST = 40_000  # characters; a message has 32,000 bytes
 _AFTER_AUTHORITY = re.compile("[/?#]")
 _ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
 _MEANS_SOMETHING = re.compile(r"[\0- \"#%&+<>\x7f]")
@@ -33,8 +34,12 @@ _MEANS_SOMETHING = re.compile(r"[\0- \"#%&+<>\x7f]")
 def query(text: str, further: Collection[str] = _NONE) -> str:
     """A query string, each parameter filtered by its name and by what its value looks like.
 
-    What isn't filtered stays as it is written, also where that is no proper query string.
+    What isn't filtered stays as it is written, also where that is no proper query string. Of a very
+    long one, the parameters that no message has room for are left out, or they would be looked
+    through in the midst of the application's work.
     """
+    if len(text) > _MOST:
+        text = text[:_MOST].rpartition("&")[0] or text
     read = unquote(text) if _ESCAPED.search(text) else text
     if not sensitive.may_be_in(read) and not _has_name(text, further):
         return text

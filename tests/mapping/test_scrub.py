@@ -493,3 +493,13 @@ def test_no_text_takes_more_than_its_share_of_calls(piece: str) -> None:
         text = (piece * length)[:length]
         taken.append(calls(lambda text=text: page(text, text, text, FURTHER)))  # type: ignore[misc]
     assert growth(taken) < 2.5
+
+
+def test_of_a_very_long_query_string_whole_parameters_are_left_out() -> None:
+    pair = "a=4111111111111111&"
+    filtered = scrub.query(pair * 100_000)
+    whole = filtered.split("&")
+    assert set(whole) == {f"a={FILTERED}"}
+    assert 1_000 < len(whole) < 40_000 / len(pair)
+    # One parameter alone is looked through to its end.
+    assert scrub.query("a=" + "b" * 50_000 + " 4111111111111111").endswith(f"b {FILTERED}")
