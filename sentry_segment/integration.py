@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from sentry_segment.delivery.workers import Workers, flush_at_exit
 from sentry_segment.guest.forks import is_before_fork_in_c
 from sentry_segment.guest.log import ProblemLog, describe, logger, warn
 from sentry_segment.guest.shutdown import mark_end
-from sentry_segment.mapping.message import Secrets
+from sentry_segment.mapping.message import NO_FURTHER, Secrets
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
 from sentry_segment.sdk.mirror import Mirror
@@ -239,7 +239,9 @@ def secrets_of(options: Options, sentry_options: dict[str, Any]) -> Secrets:
     """
     if not options.scrub:
         return None
-    names = getattr(sentry_options.get("event_scrubber"), "denylist", None) or ()
+    names = getattr(sentry_options.get("event_scrubber"), "denylist", None)
+    if not isinstance(names, Iterable):  # of a scrubber of the application's own making
+        return NO_FURTHER
     return frozenset(name.lower() for name in names if isinstance(name, str))
 
 

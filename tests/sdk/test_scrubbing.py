@@ -138,7 +138,8 @@ def test_relays_rules_hold_where_the_sdks_scrubber_knows_no_name(
 class OwnScrubber:
     """Of an application's own making: without lists, or with odd ones."""
 
-    denylist = (1, None, "COUPON")
+    def __init__(self, denylist: Any) -> None:
+        self.denylist = denylist
 
     def scrub_event(self, event: Any) -> None:
         pass
@@ -147,7 +148,17 @@ class OwnScrubber:
 def test_a_scrubber_of_the_applications_own_is_asked_for_its_names(
     collector: Collector, init: Init
 ) -> None:
-    init(event_scrubber=OwnScrubber())
+    init(event_scrubber=OwnScrubber((1, None, "COUPON")))
     capture()
     [message] = collector.wait_for_messages(1)
     assert "coupon=[Filtered]" in page_of(message)["search"]
+
+
+@pytest.mark.parametrize("odd", [None, 5, len])
+def test_where_it_has_none_the_default_rules_hold(
+    odd: Any, collector: Collector, init: Init
+) -> None:
+    init(event_scrubber=OwnScrubber(odd))
+    capture()
+    [message] = collector.wait_for_messages(1)
+    assert "token=[Filtered]" in page_of(message)["search"]
