@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote_plus, urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sentry_sdk.scrubber import EventScrubber
 
@@ -344,6 +344,7 @@ def test_a_referrers_parameters_are_filtered_one_by_one(
     address: str, parameters: list[tuple[str, str]]
 ) -> None:
     """As those of the request. What stands before them is filtered as in Relay."""
+    assume(address != FILTERED)
     _, _, referrer = page("", "", f"{address}?{urlencode(parameters)}")
     expected = relay_header(scrub.without_user(address))
     if expected == FILTERED:
