@@ -28,7 +28,8 @@ environment() {
         ! "$bin/python" -c 'import pip, sentry_sdk' 2>/dev/null; then
         echo "== Making the environment $venv"
         "$python" -m venv --clear "$venv"
-        "$bin/python" -m pip install -q --disable-pip-version-check "$@"
+        # What is imported is compiled then. That is a part of it.
+        "$bin/python" -m pip install -q --disable-pip-version-check --no-compile "$@"
         printf '%s\n' "$wanted" >"$venv/wanted"
     fi
 }
