@@ -36,9 +36,10 @@ _MEANS_SOMETHING = re.compile(r"[\0- \"#%&+<>\x7f]")
 def query(text: str, further: Collection[str] = _NONE) -> str:
     """A query string, each parameter filtered by its name and by what its value looks like.
 
-    What isn't filtered stays as it is written, also where that is no proper query string. Of a very
-    long one, the parameters that no message has room for are left out, and those behind the first
-    1,000: or they would be looked through in the midst of the application's work.
+    What isn't filtered stays as it is written, also where that is no proper query string.
+    Parameters behind the first 1,000 are left out, and where something may have to be filtered,
+    those that no message has room for: or they would be looked through in the midst of the
+    application's work.
     """
     text = _bounded(text)
     read = _decoded(text)
@@ -48,12 +49,17 @@ def query(text: str, further: Collection[str] = _NONE) -> str:
 
 
 def _bounded(query: str) -> str:
-    # Whole parameters: a part of a value may not look like what the whole is filtered for.
-    if len(query) > _MOST:
-        query = query[:_MOST].rpartition("&")[0]
     if query.count("&") >= _MOST_PARAMETERS:
         query = "&".join(query.split("&", _MOST_PARAMETERS)[:-1])
+    if _is_too_long(query):
+        # Whole parameters: a part of a value may not look like what the whole is filtered for.
+        query = query[:_MOST].rpartition("&")[0]
     return query
+
+
+def _is_too_long(text: str) -> bool:
+    """Whether no message has room for it, and something may have to be filtered in it."""
+    return len(text) > _MOST and ("%" in text or sensitive.may_be_in(text))
 
 
 def _filtered_query(text: str, further: Collection[str]) -> str:
@@ -132,12 +138,11 @@ def without_user(url: str) -> str:
 def referrer(text: str, further: Collection[str] = _NONE) -> str:
     """The header `Referer`: its parameters as a query string's, the rest as Relay does any header.
 
-    A fragment with parameters in it, or with something to filter, is cut off. So is what no message
-    has room for.
+    A fragment with parameters in it, or with something to filter, is cut off.
     """
-    if len(text) > _MOST or text.count("&") >= _MOST_PARAMETERS:
+    if _is_too_long(text) or text.count("&") >= _MOST_PARAMETERS:
         address, question_mark, search = text.partition("#")[0].partition("?")
-        if len(address) > _MOST:
+        if _is_too_long(address):
             return ""
         text = f"{address}{question_mark}{_bounded(search)}"
     read = _decoded(text)

@@ -502,10 +502,12 @@ def test_of_a_very_long_query_string_whole_parameters_are_left_out() -> None:
     kept = 40_000 // len(f"{pair}&")
     assert scrub.query("&".join([pair] * 10_000)).split("&") == [filtered] * kept
     assert scrub.query("a=" + "b" * 50_000 + " 4111111111111111") == ""
+    assert scrub.query("a=" + "b" * 50_000) == "a=" + "b" * 50_000  # to be cut to its room
     address = "https://shop.example/"
     long_referrer = f"{address}?{pair}&c={'d' * 50_000}#e"
     assert scrub.referrer(long_referrer) == f"{address}?{filtered}"
-    assert scrub.referrer(address + "a" * 50_000) == ""
+    assert scrub.referrer(f"{address}{'a' * 50_000}/4111111111111111") == ""
+    assert scrub.referrer(address + "a" * 50_000) == address + "a" * 50_000
 
 
 def test_parameters_behind_the_first_thousand_are_left_out() -> None:
