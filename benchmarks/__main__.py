@@ -19,6 +19,7 @@ from benchmarks import (
     leaving,
     report,
     scaling,
+    scrubbing,
     stall,
     throughput,
     waiting,
@@ -35,6 +36,7 @@ MEASUREMENTS = {
     "exit": leaving.run,
     "imports": imports.run,
     "scaling": scaling.run,
+    "scrubbing": scrubbing.run,
 }
 
 

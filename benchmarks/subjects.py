@@ -80,7 +80,8 @@ class Nothing:
 class Mirror(Nothing):
     """What all this is about."""
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, folder: str | None = None, scrub: bool = True) -> None:
+        self._scrub = scrub
         self._spool = None if folder is None else Path(folder, "spool.db")
 
     def start(self, host: str, room: int, ca_certs: str | None = None) -> None:
@@ -90,6 +91,7 @@ class Mirror(Nothing):
             WRITE_KEY,
             host=host,
             max_queue_size=room,
+            scrub=self._scrub,
             spool=self._spool,
             spool_max_bytes=2_000_000_000,
         )

@@ -112,6 +112,7 @@ FIELDS = Table(
         ),
         Constant("integration.name", "sentry"),
         Constant("integration.version", __version__),
-    ]
+    ],
+    scrub.is_suspicious,
 )
 """In the order in which a message has them."""

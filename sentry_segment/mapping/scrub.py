@@ -33,6 +33,36 @@ _BYTES = {f"{a}{b}".encode(): bytes.fromhex(a + b) for a in _DIGITS for b in _DI
 _MEANS_SOMETHING = re.compile(r"[\0- \"#%&+<>\x7f]")
 
 
+def is_suspicious(texts: str, further: Collection[str] = _NONE) -> bool:
+    """Whether something may have to be filtered in some of these texts, joined by `&`.
+
+    Cheap, for of most messages it is not true: one look at all of a message's texts.
+    """
+    if (
+        "@" in texts
+        or "#" in texts
+        or len(texts) > _MOST
+        or texts.count("&") >= _MOST_PARAMETERS
+        or sensitive.may_be_in(texts)
+    ):
+        return True
+    if "%" in texts:
+        texts = _decoded(texts)
+        if sensitive.may_be_in(texts):
+            return True
+    return bool(further) and _may_have_name(texts, further)
+
+
+def _may_have_name(texts: str, names: Collection[str]) -> bool:
+    """Whether a parameter may have one of these names."""
+    if "+" in texts:
+        texts = texts.replace("+", " ")
+    for before in texts.lower().replace("?", "&").split("=")[:-1]:
+        if before.rpartition("&")[2] in names:
+            return True
+    return False
+
+
 def query(text: str, further: Collection[str] = _NONE) -> str:
     """A query string, each parameter filtered by its name and by what its value looks like.
 
@@ -41,11 +71,7 @@ def query(text: str, further: Collection[str] = _NONE) -> str:
     those that no message has room for: or they would be looked through in the midst of the
     application's work.
     """
-    text = _bounded(text)
-    read = _decoded(text)
-    if not sensitive.may_be_in(read) and not _has_name(text, further):
-        return text
-    return _filtered_query(text, further)
+    return "&".join([_parameter(pair, further) for pair in _bounded(text).split("&")])
 
 
 def _bounded(query: str) -> str:
@@ -60,21 +86,6 @@ def _bounded(query: str) -> str:
 def _is_too_long(text: str) -> bool:
     """Whether no message has room for it, and something may have to be filtered in it."""
     return len(text) > _MOST and ("%" in text or sensitive.may_be_in(text))
-
-
-def _filtered_query(text: str, further: Collection[str]) -> str:
-    return "&".join([_parameter(pair, further) for pair in text.split("&")])
-
-
-def _has_name(query: str, names: Collection[str]) -> bool:
-    """Whether a parameter may have one of these names."""
-    if not names or "=" not in query:
-        return False
-    for pair in query.split("&"):
-        name = pair.partition("=")[0]
-        if name.lower() in names or "%" in name or "+" in name:
-            return True
-    return False
 
 
 def _parameter(pair: str, further: Collection[str]) -> str:
@@ -140,22 +151,13 @@ def referrer(text: str, further: Collection[str] = _NONE) -> str:
 
     A fragment with parameters in it, or with something to filter, is cut off.
     """
-    if _is_too_long(text) or text.count("&") >= _MOST_PARAMETERS:
-        address, question_mark, search = text.partition("#")[0].partition("?")
-        if _is_too_long(address):
-            return ""
-        text = f"{address}{question_mark}{_bounded(search)}"
-    read = _decoded(text)
-    may_be = "#" in text or sensitive.may_be_in(read) or _has_name(text.partition("?")[2], further)
-    return _filtered_referrer(text, further) if may_be else without_user(text)
-
-
-def _filtered_referrer(text: str, further: Collection[str]) -> str:
     address, hash_sign, fragment = without_user(text).partition("#")
     address, question_mark, search = address.partition("?")
+    if _is_too_long(address):
+        return ""
     rest = sensitive.value(address)
     if rest == FILTERED:
         return FILTERED
-    if "=" in fragment or sensitive.value(fragment) != fragment:
+    if "=" in fragment or _is_too_long(fragment) or sensitive.value(fragment) != fragment:
         hash_sign = fragment = ""
-    return f"{rest}{question_mark}{_filtered_query(search, further)}{hash_sign}{fragment}"
+    return f"{rest}{question_mark}{query(search, further)}{hash_sign}{fragment}"

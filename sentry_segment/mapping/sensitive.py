@@ -46,7 +46,7 @@ _PEM_END = re.compile("-----END([A-Z ]+)(?=-----)")
 _KINDS_OF_KEY = ("PRIVATE KEY", "PUBLIC KEY")
 _BEFORE_KEY = re.compile(r"[ \t]*\r?\n?")
 
-_RUN_WITH_DIGITS = re.compile(rf"\d\d(?:[-+{_SPACE}]?[0-9A-Za-z\d]){{7}}")
+_RUN_WITH_DIGITS = re.compile(rf"\d\d[-+{_SPACE}0-9A-Za-z\d]{{7}}")
 _MANY_DIGITS = re.compile(rf"\d\d\d(?:[-+{_SPACE}]?\d){{6}}")
 _LIKE_IBAN = re.compile(r"[A-Z]{2}\d\d[0-9A-Za-z]{11}")
 
@@ -74,6 +74,13 @@ def may_be_in(text: str) -> bool:
         or "\0" in small  # Relay reads on as if there were none
     ):
         return True
+    if text.isascii():
+        ascii_text = text.encode()
+        digits = len(text) - len(ascii_text.translate(None, b"0123456789"))
+        if digits < 9 and (
+            digits < 2 or small == text
+        ):  # which leaves account numbers: in capitals
+            return False
     if not _RUN_WITH_DIGITS.search(text):
         return False
     return bool(_MANY_DIGITS.search(text) or _LIKE_IBAN.search(text))
