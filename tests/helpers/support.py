@@ -66,3 +66,8 @@ def message_for(event: dict[str, Any], event_name: str) -> TrackMessage | None:
     """The message for an event, `None` where it is not to be mirrored."""
     found = parts(event, event_name)
     return None if found is None else track_message(found)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """What the mirror has logged."""
+    return "\n".join(r.getMessage() for r in caplog.records if r.name == "sentry_segment")

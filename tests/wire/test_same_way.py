@@ -4,7 +4,6 @@ with both of them in one process."""
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import pickle
 import shutil
@@ -118,21 +117,6 @@ def files(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     if OPENSSL:
         subprocess.run([OPENSSL, "rehash", str(hashed)], check=True)
     return {**paths, "folder": str(hashed)}
-
-
-@pytest.fixture
-def problems() -> Iterator[SimpleQueue[str]]:
-    lines: SimpleQueue[str] = SimpleQueue()
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.put(record.getMessage())
-
-    handler = Handler()
-    logger = logging.getLogger("sentry_segment")
-    logger.addHandler(handler)
-    yield lines
-    logger.removeHandler(handler)
 
 
 Try = Callable[[Collector, Row], Place]
