@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from sentry_segment._version import __version__
 from sentry_segment.check.run import EVENT_NAME, USER_ID, check
-from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, Options
+from sentry_segment.options import DEFAULT_HOST, HOST_VARIABLE, WRITE_KEY_VARIABLE, Options
 
 _CHECK = f"""\
 Sends one test message to Segment, as the integration sends errors, and prints each step with its
@@ -86,8 +86,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--host",
         metavar="URL",
-        default=DEFAULT_HOST,
-        help="as the integration's option (default: %(default)s)",
+        help=f"as the integration's option (default: {HOST_VARIABLE}, else {DEFAULT_HOST})",
     )
     command.add_argument(
         "--timeout",

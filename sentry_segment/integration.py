@@ -18,7 +18,7 @@ from sentry_segment.guest.forks import is_before_fork_in_c
 from sentry_segment.guest.log import ProblemLog, describe, logger, warn
 from sentry_segment.guest.shutdown import mark_end
 from sentry_segment.mapping.message import NO_FURTHER, Secrets
-from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
+from sentry_segment.options import WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
 from sentry_segment.sdk.mirror import Mirror
 from sentry_segment.sdk.transport import MirroringTransport
@@ -40,7 +40,8 @@ class SegmentIntegration(Integration):
         write_key: the Segment source's write key; `None` reads the environment variable
             `SEGMENT_WRITE_KEY`. Where it is empty, the integration does nothing, and says so in
             its log.
-        host: base URL of Segment, `https://api.segment.io`, or of a collector compatible with it.
+        host: base URL of Segment, or of a collector compatible with it; `None` reads the
+            environment variable `SEGMENT_HOST`, and is `https://api.segment.io` without one.
             Workspaces in the EU have `https://events.eu1.segmentapis.com`.
         event_name: the track calls' `event`.
         before_track: `(message, event) -> message or None`, called in the capturing thread with
@@ -62,6 +63,12 @@ class SegmentIntegration(Integration):
             leaves there is sent by the next with the same write key. Processes of one user on one
             machine may share it. Its folder must exist. `None`: messages wait in memory alone.
         spool_max_bytes: size up to which the file grows; past it the newest messages are dropped.
+        anonymous: whether errors of visitors without a user id are mirrored too, by the anonymous
+            id of Segment's: from `set_anonymous_id`, else from the cookie `ajs_anonymous_id` where
+            the event has it.
+        sentry_url: base URL of the organization in Sentry, such as `https://acme.sentry.io` or
+            `https://sentry.example.com/organizations/acme`: adds a link to the event,
+            `properties.sentryUrl`.
 
     Raises:
         TypeError: an option has a value of a wrong type. The error names the option.
@@ -74,7 +81,7 @@ class SegmentIntegration(Integration):
         self,
         write_key: str | None = None,
         *,
-        host: str = DEFAULT_HOST,
+        host: str | None = None,
         event_name: str = "Error Captured",
         before_track: BeforeTrack | None = None,
         on_error: OnError | None = None,
@@ -85,11 +92,13 @@ class SegmentIntegration(Integration):
         scrub: bool = True,
         spool: str | os.PathLike[str] | None = None,
         spool_max_bytes: int = 100_000_000,
+        anonymous: bool = False,
+        sentry_url: str | None = None,
     ) -> None:
         try:
             options = Options(
                 write_key=write_key,  # type: ignore[arg-type]  # None becomes the environment's
-                host=host,
+                host=host,  # type: ignore[arg-type]  # so does this
                 event_name=event_name,
                 before_track=before_track,
                 on_error=on_error,
@@ -100,6 +109,8 @@ class SegmentIntegration(Integration):
                 scrub=scrub,
                 spool=spool,  # type: ignore[arg-type]  # becomes a string
                 spool_max_bytes=spool_max_bytes,
+                anonymous=anonymous,
+                sentry_url=sentry_url,
             )
         except (TypeError, ValueError) as error:
             raise error.with_traceback(None) from None
@@ -113,7 +124,13 @@ class SegmentIntegration(Integration):
                 "No write key: errors are not mirrored to Segment. "
                 f"Pass write_key, or set the environment variable {WRITE_KEY_VARIABLE}"
             )
-        elif self._options.is_plain_http:
+            return
+        if self._options.is_placeholder:
+            warn(
+                "write_key looks like a placeholder: nothing will arrive. "
+                "Pass the write key of your Segment source"
+            )
+        if self._options.is_plain_http:
             warn(
                 f"host is {self._options.host}: messages and the write key will cross the network "
                 f"unencrypted"
@@ -193,7 +210,8 @@ class SegmentIntegration(Integration):
         # Should two threads come by here at once, each wraps the bare transport, and either of the
         # wrappers may stay.
         workers = self._workers_for(client.options)
-        mirroring = MirroringTransport(transport, self._mirror, workers, integration=self)
+        link = self._options.sentry_link(client.options.get("dsn"))
+        mirroring = MirroringTransport(transport, self._mirror, workers, self, link)
         if client.transport is transport:  # and was not closed by another thread meanwhile
             client.transport = mirroring
         mark_end()

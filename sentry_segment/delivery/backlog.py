@@ -35,7 +35,7 @@ class Backlog:
         secrets: Secrets = NO_FURTHER,
     ) -> None:
         self._queue = queue
-        self._memory = Memory(queue, secrets)
+        self._memory = Memory(queue, secrets, log)
         self._ledger = Ledger()
         self._spooled: Spooled | None = None
         if spool is not None:

@@ -109,7 +109,8 @@ def paths(message: Any, path: str = "") -> set[str]:
 
 def real_message(collector: Collector, init: Init) -> dict[str, Any]:
     """One that has all that a message can have."""
-    init(environment="production", release="shop@1.4.2")
+    visible = {"anonymous": True, "sentry_url": "https://acme.sentry.io"}
+    init(segment=visible, environment="production", release="shop@1.4.2")
     sentry_sdk.capture_event(
         {
             "exception": {"values": [{"type": "KeyError"}]},
@@ -120,6 +121,7 @@ def real_message(collector: Collector, init: Init) -> dict[str, Any]:
                 "method": "POST",
                 "headers": {"User-Agent": "Mozilla/5.0", "Referer": "https://shop.example/cart"},
                 "env": {"REMOTE_ADDR": "198.51.100.6"},
+                "cookies": {"ajs_anonymous_id": "8b1c7a1e-52d1-4a0b-9f6c-0d6f6a3f2c11"},
             },
         }
     )
@@ -157,7 +159,8 @@ def test_the_privacy_table_shows_how_to_remove_a_field(collector: Collector, ini
         message = copy.deepcopy(real)
         assert value_at(message, field)
         context, properties = message["context"], message["properties"]
-        names = {"context": context, "properties": properties, "page": context["page"]}
+        names = {"message": message, "context": context, "properties": properties}
+        names["page"] = context["page"]
         exec(remedy.strip("`"), names)
         assert not value_at(message, field), remedy
     constant = "type", "event", "context.library", "integration"

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "delivery": "guest mapping stats options wire.verdict wire.bodies spool.contract",
     "sdk": "guest mapping stats options delivery",
     "integration": "guest mapping stats options wire spool delivery sdk",
-    "__init__": "integration mapping stats wire _version",
+    "__init__": "integration mapping sdk stats wire _version",
     "testing": "guest mapping wire delivery sdk integration",
     "check": "guest mapping options wire __init__ _version",
     "inspector": "guest mapping options wire",

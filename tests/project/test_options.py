@@ -12,7 +12,7 @@ import pytest
 
 from sentry_segment import SegmentIntegration
 from sentry_segment.options import Options, mask
-from support import WRITE_KEY
+from support import WRITE_KEY, logged
 
 
 class BytesPath:
@@ -24,7 +24,7 @@ class BytesPath:
 
 GOOD: dict[str, list[Any]] = {
     "write_key": [WRITE_KEY, "", None],
-    "host": ["https://events.eu1.segmentapis.com", "http://127.0.0.1:8080/prefix"],
+    "host": [None, "https://events.eu1.segmentapis.com", "http://127.0.0.1:8080/prefix"],
     "event_name": ["Error Captured", "Fehler"],
     "before_track": [None, lambda message, event: message],
     "on_error": [None, print],
@@ -35,11 +35,13 @@ GOOD: dict[str, list[Any]] = {
     "scrub": [True, False],
     "spool": [None, "spool.db", Path("spool.db")],
     "spool_max_bytes": [1_000_000, 100_000_000],
+    "anonymous": [True, False],
+    "sentry_url": [None, "https://acme.sentry.io", "https://sentry.test/organizations/acme/"],
 }
 
 WRONG_TYPE: dict[str, list[Any]] = {
     "write_key": [b"key", 5, ["key"]],
-    "host": [None, b"https://api.segment.io", 5],
+    "host": [b"https://api.segment.io", 5],
     "event_name": [None, 5, b"Error"],
     "before_track": ["call me", 5, {}],
     "on_error": ["call me", 5, {}],
@@ -50,10 +52,19 @@ WRONG_TYPE: dict[str, list[Any]] = {
     "scrub": [None, 0, "no"],
     "spool": [b"spool.db", 5, True, ["spool.db"], io.BytesIO(), BytesPath()],
     "spool_max_bytes": [None, "1000000", 1e6, True],
+    "anonymous": [None, 1, "yes"],
+    "sentry_url": [5, b"https://acme.sentry.io", True],
 }
 
 WRONG_VALUE: dict[str, list[Any]] = {
-    "write_key": ["secret\udcff"],  # as an environment variable that is no UTF-8 is read
+    "write_key": [
+        "secret\udcff",
+        '"wk_1906"',
+        "'wk_1906",
+        " wk_1906",
+        "wk_1906 ",
+        "\u201cwk_1906\u201d",
+    ],  # as an environment variable that is no UTF-8 is read
     "host": [
         "",
         "api.segment.io",
@@ -68,6 +79,8 @@ WRONG_VALUE: dict[str, list[Any]] = {
         "https://host\r\nX: y",
         "https://[bad",
         "https://key:@api.segment.io",
+        " https://api.segment.io",
+        "'https://api.segment.io'",
     ],
     "event_name": ["", "  "],
     "max_queue_size": [0, -1],
@@ -75,6 +88,13 @@ WRONG_VALUE: dict[str, list[Any]] = {
     "timeout": [0, -1.0, float("nan"), float("inf")],
     "spool": ["", "spool\0.db"],
     "spool_max_bytes": [0, -1, 999_999],
+    "sentry_url": [
+        "",
+        "acme.sentry.io",
+        "https://u:p@acme.sentry.io",
+        "https://a.io/?b",
+        '"https://a.io"',
+    ],
 }
 
 
@@ -158,7 +178,7 @@ def options(**given: Any) -> Options:
         ("https://api.segment.io/", "https://api.segment.io"),
         ("https://api.segment.io/v1", "https://api.segment.io"),
         ("https://api.segment.io/v1/", "https://api.segment.io"),
-        (" https://collector.test/segment/v1\n", "https://collector.test/segment"),
+        ("https://collector.test/segment/v1\r\n", "https://collector.test/segment"),
         ("http://[::1]:8080", "http://[::1]:8080"),
         ("https://collector.test/v11", "https://collector.test/v11"),
     ],
@@ -222,3 +242,44 @@ def test_of_a_write_key_four_characters_are_shown_at_the_most(write_key: str, sh
     for text in (repr(integration), str(integration), repr(integration._options)):
         assert shown in text
         assert write_key not in text
+
+
+@pytest.mark.parametrize("around", ['"{}"', "'{}", " {} ", "{}\t", "\u201c{}\u201d\n"])
+def test_what_is_around_a_write_key_is_told_and_the_key_is_not_shown(
+    around: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", around.format(WRITE_KEY))
+    with pytest.raises(ValueError, match=r"^write_key: .*(quotes|spaces) around it") as raised:
+        SegmentIntegration()
+    assert WRITE_KEY not in str(raised.value)
+
+
+def test_the_end_of_a_line_is_no_part_of_a_write_key() -> None:
+    assert options(write_key=f"{WRITE_KEY}\r\n").write_key == WRITE_KEY
+    assert options(write_key=" \n").write_key == ""
+
+
+def test_the_host_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMENT_HOST", "https://events.eu1.segmentapis.com/\n")
+    assert options(host=None).host == "https://events.eu1.segmentapis.com"
+    assert options(host="https://collector.test").host == "https://collector.test"
+    monkeypatch.setenv("SEGMENT_HOST", "")
+    assert options(host=None).host == "https://api.segment.io"
+    monkeypatch.setenv("SEGMENT_HOST", '"https://collector.test"')
+    with pytest.raises(ValueError, match=r"^host: .* SEGMENT_HOST; got one with quotes around it"):
+        SegmentIntegration(WRITE_KEY)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["your-write-key", "YOUR_WRITE_KEY", "<write key>", "<YOUR KEY>", "changeme", "xxxx", "${KEY}"],
+)
+def test_a_placeholder_is_warned_of(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    SegmentIntegration(key)
+    assert "write_key looks like a placeholder" in logged(caplog)
+
+
+@pytest.mark.parametrize("key", [WRITE_KEY, "writer7Xk2", "key", "bV9xYourWriteKeyzz"])
+def test_a_key_is_no_placeholder(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    SegmentIntegration(key)
+    assert not logged(caplog)
