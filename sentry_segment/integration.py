@@ -18,6 +18,7 @@ from sentry_segment.guest.forks import is_before_fork_in_c
 from sentry_segment.guest.log import ProblemLog, describe, logger, warn
 from sentry_segment.guest.shutdown import mark_end
 from sentry_segment.mapping.message import NO_FURTHER, Secrets
+from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
 from sentry_segment.sdk.mirror import Mirror
@@ -62,8 +63,15 @@ class SegmentIntegration(Integration):
             leaves there is sent by the next with the same write key. Processes of one user on one
             machine may share it. Its folder must exist. `None`: messages wait in memory alone.
         spool_max_bytes: size up to which the file grows; past it the newest messages are dropped.
+        oauth_client_id: the id of an OAuth application in Segment, which with the next two takes
+            the place of Basic authentication. Needs `pip install "sentry-segment[oauth]"`.
+        oauth_client_key: its RSA private key, as text in PEM form.
+        oauth_key_id: the id that Segment shows for that key.
+        oauth_auth_server: base URL of the server that tokens come from.
+        oauth_scope: what the tokens are for.
 
     Raises:
+        ImportError: `oauth_client_key` is given, and the extra `oauth` is not installed.
         TypeError: an option has a value of a wrong type. The error names the option.
         ValueError: an option has a value that is not allowed. The error names the option.
     """
@@ -85,6 +93,11 @@ class SegmentIntegration(Integration):
         scrub: bool = True,
         spool: str | os.PathLike[str] | None = None,
         spool_max_bytes: int = 100_000_000,
+        oauth_client_id: str | None = None,
+        oauth_client_key: str | None = None,
+        oauth_key_id: str | None = None,
+        oauth_auth_server: str = DEFAULT_AUTH_SERVER,
+        oauth_scope: str = DEFAULT_SCOPE,
     ) -> None:
         try:
             options = Options(
@@ -100,13 +113,18 @@ class SegmentIntegration(Integration):
                 scrub=scrub,
                 spool=spool,  # type: ignore[arg-type]  # becomes a string
                 spool_max_bytes=spool_max_bytes,
+                oauth_client_id=oauth_client_id,
+                oauth_client_key=oauth_client_key,
+                oauth_key_id=oauth_key_id,
+                oauth_auth_server=oauth_auth_server,
+                oauth_scope=oauth_scope,
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ImportError) as error:
             raise error.with_traceback(None) from None
         finally:
             # Sentry shows the variables of the frames of a traceback, and of a log line: none of
             # ours is to hold the key.
-            write_key = None
+            write_key = oauth_client_key = None
         self._begin(options)
         if not self._options.write_key:
             warn(
@@ -117,6 +135,11 @@ class SegmentIntegration(Integration):
             warn(
                 f"host is {self._options.host}: messages and the write key will cross the network "
                 f"unencrypted"
+            )
+        elif self._options.has_plain_auth_server:
+            warn(
+                f"oauth_auth_server is {self._options.oauth_auth_server}: tokens will cross the "
+                f"network unencrypted"
             )
 
     def _begin(self, options: Options) -> None:

@@ -10,7 +10,9 @@ from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
+from sentry_segment import oauth_options
 from sentry_segment.mapping.message import TrackMessage
+from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 
 BeforeTrack = Callable[[TrackMessage, dict[str, Any]], TrackMessage | None]
 OnError = Callable[[Exception, list[TrackMessage]], None]
@@ -37,6 +39,11 @@ class Options:
     scrub: bool
     spool: str | None
     spool_max_bytes: int
+    oauth_client_id: str | None = None
+    oauth_client_key: str | None = None
+    oauth_key_id: str | None = None
+    oauth_auth_server: str = DEFAULT_AUTH_SERVER
+    oauth_scope: str = DEFAULT_SCOPE
 
     def __post_init__(self) -> None:
         check = object.__setattr__  # the dataclass is frozen; this is its constructor
@@ -53,6 +60,12 @@ class Options:
                 _wrong_type(name, getattr(self, name), "True or False")
         check(self, "spool", _spool(self.spool))
         _whole_number("spool_max_bytes", self.spool_max_bytes, minimum=MIN_SPOOL_BYTES)
+        for name in oauth_options.CLIENT:
+            check(self, name, oauth_options.client_text(name, getattr(self, name)))
+        check(self, "oauth_auth_server", oauth_options.auth_server(self.oauth_auth_server))
+        check(self, "oauth_scope", oauth_options.scope(self.oauth_scope))
+        if self.write_key:  # without one nothing is sent, and a developer's machine has no key
+            oauth_options.check_client({n: getattr(self, n) for n in oauth_options.CLIENT})
 
     @property
     def masked_write_key(self) -> str:
@@ -62,8 +75,12 @@ class Options:
     @property
     def is_plain_http(self) -> bool:
         """Whether the messages and the write key would cross a network unencrypted."""
-        parts = urlsplit(self.host)
-        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+        return _is_plain_http(self.host)
+
+    @property
+    def has_plain_auth_server(self) -> bool:
+        """Whether OAuth tokens would."""
+        return self.oauth_client_key is not None and _is_plain_http(self.oauth_auth_server)
 
     def __repr__(self) -> str:
         return f"Options(write_key={self.masked_write_key!r}, host={self.host!r})"
@@ -120,6 +137,11 @@ def _wrong_host(value: str) -> NoReturn:
         f"host: expected the base URL of Segment or of a compatible collector, "
         f"such as {DEFAULT_HOST!r}; got {value!r}"
     )
+
+
+def _is_plain_http(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def is_loopback(hostname: str) -> bool:

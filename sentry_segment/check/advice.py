@@ -195,10 +195,33 @@ def _broken(error: Exception, step: str, route: Route) -> Failure:
     )
 
 
-def for_answer(verdict: Verdict, location: str, route: Route) -> Failure:
+def for_token(status: int | None) -> str:
+    """For an answer of the authorization server in which there is no token."""
+    if status == 429:
+        advice = "The server is reached, and takes no more requests for the moment."
+    elif status is not None and status >= 500:
+        advice = "This machine is all right, and the authorization server has a problem."
+    elif status in (400, 401, 403):
+        advice = (
+            "The client was refused, or a firewall refuses the request. Compare its id, the key "
+            "and the key's id with Segment's settings under Access Management > Tokens > OAuth "
+            "Applications, and the scope."
+        )
+    else:
+        advice = "No authorization server answers so. Check --oauth-auth-server."
+    return f"{advice} Errors would be kept and tried again."
+
+
+def for_answer(verdict: Verdict, location: str, route: Route, by_token: bool) -> Failure:
     """For an answer by which the message is not taken."""
     status = verdict.status or 0
     advice = _for_status(status, location, route)
+    if by_token and status in (401, 403):
+        advice = (
+            "A new OAuth token was refused. In Segment, the OAuth application must have access to "
+            f"the source with this write key. Regions are apart: --host {DEFAULT_HOST}, in the EU "
+            f"{EU_HOST}."
+        )
     if verdict.retry_after is not None:
         advice += f" It asks for a pause of {verdict.retry_after:.0f} s."
     kept = verdict.outcome is Outcome.RETRY
