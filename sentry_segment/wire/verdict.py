@@ -89,8 +89,8 @@ def refusal(
         return (
             f"Segment ({host}) refused a new OAuth token for the write key {masked_write_key} with "
             f"{verdict.error}; {messages} message(s) dropped. In Segment, the OAuth application "
-            f"must have access to the source with that key, and the scope of oauth_scope; host "
-            f"must be the region of your workspace"
+            f"must be connected to the source with that key, and have the scope oauth_scope; host "
+            f"and oauth_auth_server must be those of your workspace's region"
         )
     if verdict.status in (401, 403):
         return (

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "integration": "guest mapping stats options oauth_options wire spool delivery sdk",
     "__init__": "integration mapping stats wire _version",
     "testing": "guest mapping wire delivery sdk integration",
-    "check": "guest mapping options wire __init__ _version",
+    "check": "guest mapping options oauth_options wire __init__ _version",
     "inspector": "guest mapping options wire",
     "__main__": "check options oauth_options _version",
 }

@@ -8,6 +8,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -409,6 +410,7 @@ def test_key_assertion_and_token_show_up_nowhere(
     init: Init,
     caplog: pytest.LogCaptureFixture,
     collector: Collector,
+    tmp_path: Path,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
@@ -424,12 +426,14 @@ def test_key_assertion_and_token_show_up_nowhere(
 
     tokens.instead = echo_assertion
     segment.answer = echo
-    integration = init(segment={"host": segment.url, "on_error": on_error, **tokens.client})
+    given = {"host": segment.url, "on_error": on_error, "spool": tmp_path / "spool.db"}
+    integration = init(segment={**given, **tokens.client})
     seen = []
     capture()
     assert tokens.wait_for(lambda: bool(tokens.calls))
     integration.flush(0.0)
     seen.append(str(integration.stats))
+    seen += [file.read_bytes().decode("latin-1") for file in tmp_path.iterdir()]
     assert integration.flush(LONG)
     assert len(told) == 1
     capture(user={"id": "after"})
@@ -439,6 +443,7 @@ def test_key_assertion_and_token_show_up_nowhere(
     assert len(tokens.issued) >= 2
     everything = "\n".join(seen)
     assert "HTTP 403" in everything
+    assert "Error Captured" in everything  # in the spool
     key_lines = key_pair()[0].splitlines()[1:-1]
     assert all(line in key_pair()[0] for line in key_lines)
     for secret in [*tokens.issued, *tokens.assertions, *key_lines, WRITE_KEY]:
