@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from sentry_segment._version import __version__
 from sentry_segment.check.run import EVENT_NAME, USER_ID, check
+from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 from sentry_segment.options import DEFAULT_HOST, HOST_VARIABLE, WRITE_KEY_VARIABLE, Options
 
 _CHECK = f"""\
@@ -40,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.error("an argument too many")
     try:
         options = _options(given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         command.error(str(error))
+    except OSError as error:
+        command.error(f"--oauth-client-key-file: {error.strerror}")
     source = WRITE_KEY_VARIABLE if given.write_key is None else "--write-key"
     try:
         return 0 if check(options, source) else 1
@@ -95,7 +98,22 @@ def parser() -> argparse.ArgumentParser:
         default=10.0,
         help="for all of it (default: %(default)s)",
     )
+    _add_oauth(command)
     return program
+
+
+def _add_oauth(command: argparse.ArgumentParser) -> None:
+    """Other users of the machine may see arguments: the key itself comes from a file alone."""
+    group = command.add_argument_group("OAuth 2.0", "As the integration's options.")
+    group.add_argument("--oauth-client-id", metavar="ID")
+    group.add_argument(
+        "--oauth-client-key-file", metavar="PATH", help="a file with the private key in PEM form"
+    )
+    group.add_argument("--oauth-key-id", metavar="ID")
+    for name, default in (("auth-server", DEFAULT_AUTH_SERVER), ("scope", DEFAULT_SCOPE)):
+        group.add_argument(
+            f"--oauth-{name}", metavar="TEXT", default=default, help="(default: %(default)s)"
+        )
 
 
 def _options(given: argparse.Namespace) -> Options:
@@ -113,7 +131,19 @@ def _options(given: argparse.Namespace) -> Options:
         gzip=False,
         spool=None,
         spool_max_bytes=1_000_000,
+        oauth_client_id=given.oauth_client_id,
+        oauth_client_key=_text_of(given.oauth_client_key_file),
+        oauth_key_id=given.oauth_key_id,
+        oauth_auth_server=given.oauth_auth_server,
+        oauth_scope=given.oauth_scope,
     )
+
+
+def _text_of(path: str | None) -> str | None:
+    if path is None:
+        return None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 if __name__ == "__main__":

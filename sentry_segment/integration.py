@@ -18,6 +18,7 @@ from sentry_segment.guest.forks import is_before_fork_in_c
 from sentry_segment.guest.log import ProblemLog, describe, logger, warn
 from sentry_segment.guest.shutdown import mark_end
 from sentry_segment.mapping.message import NO_FURTHER, Secrets
+from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 from sentry_segment.options import WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
 from sentry_segment.sdk.mirror import Mirror
@@ -69,8 +70,15 @@ class SegmentIntegration(Integration):
         sentry_url: base URL of the organization in Sentry, such as `https://acme.sentry.io` or
             `https://sentry.example.com/organizations/acme`: adds a link to the event,
             `properties.sentryUrl`.
+        oauth_client_id: the id of an OAuth application in Segment, which with the next two takes
+            the place of Basic authentication. Needs `pip install "sentry-segment[oauth]"`.
+        oauth_client_key: its RSA private key, as text in PEM form.
+        oauth_key_id: the id that Segment shows for that key.
+        oauth_auth_server: base URL of the server that tokens come from.
+        oauth_scope: what the tokens are for.
 
     Raises:
+        ImportError: `oauth_client_key` is given, and the extra `oauth` is not installed.
         TypeError: an option has a value of a wrong type. The error names the option.
         ValueError: an option has a value that is not allowed. The error names the option.
     """
@@ -94,6 +102,11 @@ class SegmentIntegration(Integration):
         spool_max_bytes: int = 100_000_000,
         anonymous: bool = False,
         sentry_url: str | None = None,
+        oauth_client_id: str | None = None,
+        oauth_client_key: str | None = None,
+        oauth_key_id: str | None = None,
+        oauth_auth_server: str = DEFAULT_AUTH_SERVER,
+        oauth_scope: str = DEFAULT_SCOPE,
     ) -> None:
         try:
             options = Options(
@@ -111,13 +124,18 @@ class SegmentIntegration(Integration):
                 spool_max_bytes=spool_max_bytes,
                 anonymous=anonymous,
                 sentry_url=sentry_url,
+                oauth_client_id=oauth_client_id,
+                oauth_client_key=oauth_client_key,
+                oauth_key_id=oauth_key_id,
+                oauth_auth_server=oauth_auth_server,
+                oauth_scope=oauth_scope,
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ImportError) as error:
             raise error.with_traceback(None) from None
         finally:
             # Sentry shows the variables of the frames of a traceback, and of a log line: none of
             # ours is to hold the key.
-            write_key = None
+            write_key = oauth_client_key = None
         self._begin(options)
         if not self._options.write_key:
             warn(
@@ -134,6 +152,11 @@ class SegmentIntegration(Integration):
             warn(
                 f"host is {self._options.host}: messages and the write key will cross the network "
                 f"unencrypted"
+            )
+        elif self._options.has_plain_auth_server:
+            warn(
+                f"oauth_auth_server is {self._options.oauth_auth_server}: tokens will cross the "
+                f"network unencrypted"
             )
 
     def _begin(self, options: Options) -> None:

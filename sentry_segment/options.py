@@ -11,7 +11,9 @@ from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
+from sentry_segment import oauth_options
 from sentry_segment.mapping.message import TrackMessage
+from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 
 BeforeTrack = Callable[[TrackMessage, dict[str, Any]], TrackMessage | None]
 OnError = Callable[[Exception, list[TrackMessage]], None]
@@ -47,6 +49,11 @@ class Options:
     spool_max_bytes: int
     anonymous: bool = False
     sentry_url: str | None = None
+    oauth_client_id: str | None = None
+    oauth_client_key: str | None = None
+    oauth_key_id: str | None = None
+    oauth_auth_server: str = DEFAULT_AUTH_SERVER
+    oauth_scope: str = DEFAULT_SCOPE
 
     def __post_init__(self) -> None:
         check = object.__setattr__  # the dataclass is frozen; this is its constructor
@@ -64,6 +71,12 @@ class Options:
         check(self, "spool", _spool(self.spool))
         _whole_number("spool_max_bytes", self.spool_max_bytes, minimum=MIN_SPOOL_BYTES)
         check(self, "sentry_url", _sentry_url(self.sentry_url))
+        for name in oauth_options.CLIENT:
+            check(self, name, oauth_options.client_text(name, getattr(self, name)))
+        check(self, "oauth_auth_server", _auth_server(self.oauth_auth_server))
+        check(self, "oauth_scope", oauth_options.scope(self.oauth_scope))
+        if self.write_key:  # without one nothing is sent, and a developer's machine has no key
+            oauth_options.check_client({n: getattr(self, n) for n in oauth_options.CLIENT})
 
     @property
     def masked_write_key(self) -> str:
@@ -78,8 +91,12 @@ class Options:
     @property
     def is_plain_http(self) -> bool:
         """Whether the messages and the write key would cross a network unencrypted."""
-        parts = urlsplit(self.host)
-        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+        return _is_plain_http(self.host)
+
+    @property
+    def has_plain_auth_server(self) -> bool:
+        """Whether OAuth tokens would."""
+        return self.oauth_client_key is not None and _is_plain_http(self.oauth_auth_server)
 
     def sentry_link(self, dsn: str | None) -> str:
         """What links to the events of this DSN's project begin with, before the event's id; `""`
@@ -162,6 +179,13 @@ def _sentry_url(value: object) -> str | None:
     return _url("sentry_url", value, accepted, "who opens the link is logged in by then")
 
 
+def _auth_server(value: object) -> str:
+    accepted = (
+        f"the base URL of the authorization server, such as {oauth_options.DEFAULT_AUTH_SERVER!r}"
+    )
+    return _url("oauth_auth_server", value, accepted, "the client's key is what is signed with")
+
+
 def _url(option: str, value: object, accepted: str, without_user: str) -> str:
     """An http(s) URL without a `/` at its end."""
     if not isinstance(value, str):
@@ -179,6 +203,11 @@ def _url(option: str, value: object, accepted: str, without_user: str) -> str:
         shown = text.rpartition("@")[2]  # without a password
         raise ValueError(f"{option}: expected {accepted}; got {shown!r}")
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _is_plain_http(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def is_loopback(hostname: str) -> bool:

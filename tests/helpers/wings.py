@@ -18,17 +18,18 @@ MAY_IMPORT = {
     "guest": "",
     "mapping": "guest _version",
     "stats": "",
-    "options": "mapping",
+    "oauth_options": "",
+    "options": "mapping oauth_options",
     "wire": "guest options _version",
     "spool": "guest wire",
     "delivery": "guest mapping stats options wire.verdict wire.bodies spool.contract",
     "sdk": "guest mapping stats options delivery",
-    "integration": "guest mapping stats options wire spool delivery sdk",
+    "integration": "guest mapping stats options oauth_options wire spool delivery sdk",
     "__init__": "integration mapping sdk stats wire _version",
     "testing": "guest mapping wire delivery sdk integration",
-    "check": "guest mapping options wire __init__ _version",
+    "check": "guest mapping options oauth_options wire __init__ _version",
     "inspector": "guest mapping options wire",
-    "__main__": "check options _version",
+    "__main__": "check options oauth_options _version",
 }
 WINGS = ("sdk", "mapping", "delivery", "spool", "wire")
 """Those that an event goes through, in this order."""

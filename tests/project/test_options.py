@@ -13,6 +13,7 @@ import pytest
 from sentry_segment import SegmentIntegration
 from sentry_segment.options import Options, mask
 from support import WRITE_KEY, logged
+from token_server import key_pair, other_keys
 
 
 class BytesPath:
@@ -37,7 +38,19 @@ GOOD: dict[str, list[Any]] = {
     "spool_max_bytes": [1_000_000, 100_000_000],
     "anonymous": [True, False],
     "sentry_url": [None, "https://acme.sentry.io", "https://sentry.test/organizations/acme/"],
+    "oauth_client_id": [None, "client"],
+    "oauth_client_key": [None, key_pair()[0], f"\n{key_pair()[0]}\n"],
+    "oauth_key_id": [None, "key", " key\n"],
+    "oauth_auth_server": ["https://oauth2.segment.io/", "http://127.0.0.1:8080/prefix"],
+    "oauth_scope": ["tracking_api:write", "one two"],
 }
+
+CLIENT: dict[str, Any] = {
+    "oauth_client_id": "client",
+    "oauth_client_key": key_pair()[0],
+    "oauth_key_id": "key",
+}
+"""What belongs together."""
 
 WRONG_TYPE: dict[str, list[Any]] = {
     "write_key": [b"key", 5, ["key"]],
@@ -54,6 +67,11 @@ WRONG_TYPE: dict[str, list[Any]] = {
     "spool_max_bytes": [None, "1000000", 1e6, True],
     "anonymous": [None, 1, "yes"],
     "sentry_url": [5, b"https://acme.sentry.io", True],
+    "oauth_client_id": [b"client", 5],
+    "oauth_client_key": [b"secret", 5],
+    "oauth_key_id": [b"key", 5],
+    "oauth_auth_server": [None, b"https://oauth2.segment.io"],
+    "oauth_scope": [None, 5, ["tracking_api:write"]],
 }
 
 WRONG_VALUE: dict[str, list[Any]] = {
@@ -95,7 +113,29 @@ WRONG_VALUE: dict[str, list[Any]] = {
         "https://a.io/?b",
         '"https://a.io"',
     ],
+    "oauth_client_id": ["", "  ", "a\nb"],
+    "oauth_client_key": [
+        "",
+        "secret",
+        key_pair()[0].replace("\n", "\\n"),
+        key_pair()[1],
+        key_pair()[0][:-200],
+        "secret\udcff",
+        *other_keys(),
+    ],
+    "oauth_key_id": ["", "a\nb"],
+    "oauth_auth_server": [
+        *("", "oauth2.segment.io", "ftp://host", "https://host:port", "https://h?q"),
+        *("https://h#f", "https://me:secret@h", "https://ho st", "https://[bad"),
+    ],
+    "oauth_scope": ["", "  ", "a\nb", "caf\u00e9"],
 }
+
+
+def given(option: str, value: Any) -> dict[str, Any]:
+    """The options, with those that this one can't be without."""
+    others = CLIENT if option in CLIENT and value is not None else {}
+    return {"write_key": WRITE_KEY, **others, option: value}
 
 
 def table(cases: dict[str, list[Any]]) -> list[tuple[str, Any]]:
@@ -104,13 +144,13 @@ def table(cases: dict[str, list[Any]]) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize(("option", "value"), table(GOOD))
 def test_what_is_allowed_is_taken(option: str, value: Any) -> None:
-    assert SegmentIntegration(**{"write_key": WRITE_KEY, option: value}).stats.mirrored == 0
+    assert SegmentIntegration(**given(option, value)).stats.mirrored == 0
 
 
 @pytest.mark.parametrize(("option", "value"), table(WRONG_TYPE))
 def test_a_wrong_type_is_a_type_error_that_names_the_option(option: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"^{option}.*: expected .*; got ") as raised:
-        SegmentIntegration(**{"write_key": WRITE_KEY, option: value})
+        SegmentIntegration(**given(option, value))
     if option != "rate_limit":  # which may name the type of one of its parts
         assert str(raised.value).endswith(f"of type {type(value).__name__}")
 
@@ -118,7 +158,7 @@ def test_a_wrong_type_is_a_type_error_that_names_the_option(option: str, value: 
 @pytest.mark.parametrize(("option", "value"), table(WRONG_VALUE))
 def test_a_wrong_value_is_a_value_error_that_names_the_option(option: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{option}.*: expected "):
-        SegmentIntegration(**{"write_key": WRITE_KEY, option: value})
+        SegmentIntegration(**given(option, value))
 
 
 def test_the_errors_say_type_value_and_what_is_accepted() -> None:
@@ -134,6 +174,49 @@ def test_a_write_key_of_a_wrong_type_is_not_shown() -> None:
         SegmentIntegration(b"secret")  # type: ignore[arg-type]
     assert "secret" not in str(raised.value)
     assert "bytes" in str(raised.value)
+
+
+@pytest.mark.parametrize("value", WRONG_VALUE["oauth_client_key"])
+def test_a_wrong_oauth_key_is_not_shown(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^oauth_client_key: ") as raised:
+        SegmentIntegration(**given("oauth_client_key", value))
+    shown = str(raised.value)
+    assert "secret" not in shown
+    assert not any(line in shown for line in key_pair()[0].splitlines()[1:-1])
+    assert raised.value.__cause__ is None
+
+
+def test_what_is_wrong_with_an_oauth_key_is_said() -> None:
+    one_line, encrypted, elliptic = key_pair()[0].replace("\n", "\\n"), *other_keys()
+    for value, problem in (
+        (one_line, "its line breaks must be kept"),
+        (encrypted, "an encrypted one"),
+        (elliptic, "a key of another kind"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            SegmentIntegration(**given("oauth_client_key", value))
+
+
+def test_an_oauth_key_given_as_bytes_or_path_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(TypeError) as raised:
+        SegmentIntegration(**given("oauth_client_key", b"secret"))
+    assert "secret" not in str(raised.value)
+    with pytest.raises(TypeError, match=r"pass path\.read_text\(\)"):
+        SegmentIntegration(**given("oauth_client_key", tmp_path))
+
+
+@pytest.mark.parametrize("missing", CLIENT)
+def test_the_options_of_an_oauth_client_belong_together(missing: str) -> None:
+    two = {name: value for name, value in CLIENT.items() if name != missing}
+    with pytest.raises(ValueError, match=f"^{missing}: expected a value"):
+        SegmentIntegration(WRITE_KEY, **two)
+    SegmentIntegration("", **two)  # where nothing is sent, a machine without the key works
+
+
+def test_a_password_in_the_auth_server_is_not_shown() -> None:
+    with pytest.raises(ValueError, match=r"^oauth_auth_server: ") as raised:
+        SegmentIntegration(WRITE_KEY, oauth_auth_server="https://me:secret@host")
+    assert "secret" not in str(raised.value)
 
 
 def test_a_write_key_that_is_no_text_is_not_shown() -> None:
