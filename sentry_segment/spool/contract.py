@@ -53,7 +53,7 @@ class Spool(Protocol):
     longer than a lease can, by that clock, was given before the clock began anew: it has lapsed.
 
     Numbers of writers and messages are for the spool alone to understand. An added message outlives
-    the process, and may be lost with the machine.
+    the process. With the machine, those of the last second may be lost.
 
     May be used from any thread, by several at once. No call waits for others for more than a second
     or so. Nothing is connected to the place before the first call, nor while the process forks; a
