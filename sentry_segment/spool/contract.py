@@ -28,6 +28,21 @@ class Row(NamedTuple):
     body: bytes
 
 
+class Waiting(NamedTuple):
+    """What waits under one writer."""
+
+    writer: int
+    is_ours: bool
+    """Whether it is for the write key that is asked for, and not for another."""
+    messages: int
+    size: int
+    """Bytes of all of them, encoded."""
+    oldest: bytes
+    """The first of them."""
+    lease: float
+    """Seconds for which a process holds it yet; 0 where anybody may claim it."""
+
+
 class Spool(Protocol):
     """A holder of messages for one write key, in a place that outlives its process.
 
@@ -100,6 +115,13 @@ class Spool(Protocol):
 
     def has_messages(self) -> bool:
         """Whether there are messages for the write key, whoever holds them. Creates nothing."""
+
+    def survey(self) -> list[Waiting] | None:
+        """All writers with messages, for every write key where the place can tell.
+
+        `None` where there is no spool at the place. Creates, claims and renews nothing. For people,
+        and not for the way of a message: it may read all that is there.
+        """
 
     def disconnect(self) -> None:
         """Leave the connection. The next use makes another, and goes on."""

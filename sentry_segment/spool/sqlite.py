@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
 from sentry_segment.guest.clock import monotonic
-from sentry_segment.spool.contract import LEASE, Row, Spool
+from sentry_segment.spool.contract import LEASE, Row, Spool, Waiting
 from sentry_segment.spool.file import SpoolFile
 from sentry_segment.spool.schema import pragma
 from sentry_segment.spool.sync import Sync
@@ -129,6 +129,24 @@ class SqliteSpool(Spool):
             query = "SELECT EXISTS (SELECT 1 FROM messages JOIN writers ON writers.id = writer"
             found = db.execute(query + " WHERE write_key = ?)", (self._write_key,)).fetchone()[0]
         return bool(found)
+
+    def survey(self) -> list[Waiting] | None:
+        """All writers with messages, for every write key. `None` where there is no file."""
+        if not os.path.exists(self.place):
+            return None
+        query = f"""
+            SELECT writers.id, write_key = :key, COUNT(*), SUM(LENGTH(body)), body,
+                CASE WHEN {_LAPSED} THEN 0.0 ELSE expires - :now END, MIN(messages.id)
+            FROM writers JOIN messages ON writer = writers.id
+            GROUP BY writers.id ORDER BY writers.id
+        """  # the body is that of the row with the minimum: sqlite.org/lang_select.html#bareagg
+        parameters = {"key": self._write_key, "now": self._now(), "lease": LEASE}
+        with self._file.use() as db:
+            rows = db.execute(query, parameters).fetchall()
+        return [
+            Waiting(writer, bool(is_ours), messages, size, oldest, lease)
+            for writer, is_ours, messages, size, oldest, lease, _ in rows
+        ]
 
     def disconnect(self) -> None:
         """Close the file. The next use opens it again."""

@@ -72,6 +72,8 @@ class SegmentApi:
         self._network = network
         self._deadline = Deadline(network.socket_options)
         self._client: httpx.Client | None = None
+        self.requests = 0
+        self.bytes_sent = 0  # of bodies
         self._knows_track = True  # until the server has taken a message by /v1/batch alone
         # The write key is the user name of Basic authentication, without a password.
         self._credentials = b64encode(f"{options.write_key}:".encode()).decode()
@@ -163,6 +165,8 @@ class SegmentApi:
         if watch is not None:
             trace = _both(trace, watch)
         client, is_whole = self.prepare(), False
+        self.requests += 1
+        self.bytes_sent += len(body)
         try:
             with client.stream(
                 "POST",

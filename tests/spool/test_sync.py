@@ -34,12 +34,14 @@ class Disk:
         assert self.go_on.wait(PATIENCE)
         assert os.path.samestat(os.fstat(descriptor), os.stat(f"{self.path}-wal"))
         for suffix in ("", "-wal"):
-            shutil.copy(f"{self.path}{suffix}", f"{self.path}-saved{suffix}")
+            shutil.copy(f"{self.path}{suffix}", f"{self.path}-saved{self.flushes + 1}{suffix}")
         os.fdatasync(descriptor)
         self.flushes += 1
 
     def after_power_loss(self) -> list[int]:
-        return [int(message["userId"]) for message in kept(Path(f"{self.path}-saved"))]
+        return [
+            int(message["userId"]) for message in kept(Path(f"{self.path}-saved{self.flushes}"))
+        ]
 
 
 @pytest.fixture
