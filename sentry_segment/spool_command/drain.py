@@ -59,24 +59,30 @@ class Drain:
     def _wait(self) -> list[Waiting]:
         """Wait until nothing is left to do, and return what is left then."""
         left: list[Waiting] = []
+        total = 0
         look_at = 0.0
         while True:
             is_over = self._signal or monotonic() > self._end
             if is_over or monotonic() >= look_at:
                 with suppress(SpoolError):  # the worker's log says so
                     left = self._ours()
+                    total = max(total, self._settled() + messages_of(left))
                     if is_over or self._is_done(left):
                         return left
                 look_at = monotonic() + _LOOK_EVERY
             if is_over:
                 return left
-            stats = self._worker.stats()
-            settled = stats.delivered + sum(stats.dropped.values())
-            remark = "" if stats.spooled else "waiting for what other processes hold"
-            self._progress.show(settled, settled + messages_of(left), remark)
-            time.sleep(0.05)
-            if stats.spooled == 0 and settled:
+            settled, is_idle = self._settled(), self._worker.stats().spooled == 0
+            is_waiting = is_idle and 0 < settled < total
+            remark = "waiting for what other processes hold" if is_waiting else ""
+            self._progress.show(settled, total, remark)
+            if is_idle and settled:
                 look_at = min(look_at, monotonic() + 0.1)
+            time.sleep(0.05)
+
+    def _settled(self) -> int:
+        stats = self._worker.stats()
+        return stats.delivered + sum(stats.dropped.values())
 
     def _ours(self) -> list[Waiting]:
         return [each for each in self._looking.survey() or [] if each.is_ours]
