@@ -41,6 +41,8 @@ class Waiting(NamedTuple):
     """The first of them."""
     lease: float
     """Seconds for which a process holds it yet; 0 where anybody may claim it."""
+    is_own: bool
+    """Whether it is the one that asks who holds it, or held it last."""
 
 
 class Spool(Protocol):

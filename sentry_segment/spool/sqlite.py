@@ -136,16 +136,18 @@ class SqliteSpool(Spool):
             return None
         query = f"""
             SELECT writers.id, write_key = :key, COUNT(*), SUM(LENGTH(body)), body,
-                CASE WHEN {_LAPSED} THEN 0.0 ELSE expires - :now END, MIN(messages.id)
+                CASE WHEN {_LAPSED} THEN 0.0 ELSE expires - :now END,
+                holder IS :holder, MIN(messages.id)
             FROM writers JOIN messages ON writer = writers.id
             GROUP BY writers.id ORDER BY writers.id
         """  # the body is that of the row with the minimum: sqlite.org/lang_select.html#bareagg
         parameters = {"key": self._write_key, "now": self._now(), "lease": LEASE}
+        parameters["holder"] = self._holder
         with self._file.use() as db:
             rows = db.execute(query, parameters).fetchall()
         return [
-            Waiting(writer, bool(is_ours), messages, size, oldest, lease)
-            for writer, is_ours, messages, size, oldest, lease, _ in rows
+            Waiting(writer, bool(is_ours), messages, size, oldest, lease, bool(is_own))
+            for writer, is_ours, messages, size, oldest, lease, is_own, _ in rows
         ]
 
     def disconnect(self) -> None:

@@ -23,13 +23,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Drain:
-    """One run. `spool` is the worker's, `looking` another one to look by at the same place."""
+    """One run."""
 
-    def __init__(self, options: Options, spool: Spool, looking: Spool, seconds: float) -> None:
+    def __init__(self, options: Options, spool: Spool, seconds: float) -> None:
         self._worker = Worker(
             options, SegmentApi(options, NetworkOptions()), spool, ProblemLog(), exit_timeout=0.0
         )
-        self._looking = looking
+        self._spool = spool  # which tells by itself what the worker holds
         self._end = monotonic() + seconds
         self._progress = Progress()
         self._leases: dict[int, float] = {}  # of each writer, when it would have lapsed at first
@@ -50,7 +50,7 @@ class Drain:
             logger.removeHandler(self._progress)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._looking.disconnect()
+            self._spool.disconnect()
         return self._conclude(left)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
@@ -85,18 +85,20 @@ class Drain:
         return stats.delivered + sum(stats.dropped.values())
 
     def _ours(self) -> list[Waiting]:
-        return [each for each in self._looking.survey() or [] if each.is_ours]
+        return [each for each in self._spool.survey() or [] if each.is_ours]
 
     def _is_done(self, left: Sequence[Waiting]) -> bool:
         """Whether all that is left is held by others, who renew their leases."""
         now = monotonic()
         for each in left:
             self._leases.setdefault(each.writer, now + each.lease)
-        return self._worker.stats().spooled == 0 and all(map(self._is_in_use, left))
+        return all(map(self._is_in_use, left))
 
     def _is_in_use(self, waiting: Waiting) -> bool:
         """Whether its lease was renewed. One that was killed has a lease too, for a while."""
-        return waiting.lease > 0 and monotonic() + waiting.lease > self._leases[waiting.writer] + 1
+        if waiting.is_own or not waiting.lease:
+            return False
+        return monotonic() + waiting.lease > self._leases[waiting.writer] + 1
 
     def _conclude(self, left: Sequence[Waiting]) -> int:
         stats = self._worker.stats()

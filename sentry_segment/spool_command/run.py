@@ -48,7 +48,7 @@ def run(
             print(tell(spool.place, survey, has_key))
             status = 0
         elif action == "drain":
-            status = Drain(options, _spool(options), spool, seconds or math.inf).run()
+            status = Drain(options, spool, seconds or math.inf).run()
         else:
             status = discard(spool, is_sure)
         others = sum(each.messages for each in survey if not each.is_ours)

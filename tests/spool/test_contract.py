@@ -538,14 +538,16 @@ def test_a_survey_tells_what_waits_under_each_writer_and_for_how_long_it_is_held
     place.let_pass(10)
     begin(second, b"2-2")
     assert place.spool().survey() == [
-        Waiting(one, True, 2, 7, b"1-1", LEASE - 10),
-        Waiting(two, True, 2, 6, b"2-1", LEASE),
+        Waiting(one, True, 2, 7, b"1-1", LEASE - 10, False),
+        Waiting(two, True, 2, 6, b"2-1", LEASE, False),
     ]
+    assert [each.is_own for each in second.survey() or ()] == [False, True]
     second.release()
+    assert [each.is_own for each in second.survey() or ()] == [False, False]
     delete(first, read(first, one)[:1])
     assert place.spool().survey() == [
-        Waiting(one, True, 1, 4, b"1-22", LEASE - 10),
-        Waiting(two, True, 2, 6, b"2-1", 0),
+        Waiting(one, True, 1, 4, b"1-22", LEASE - 10, False),
+        Waiting(two, True, 2, 6, b"2-1", 0, False),
     ]
     place.let_pass(LEASE - 10)
     assert [each.lease for each in place.spool().survey() or ()] == [0, 0]

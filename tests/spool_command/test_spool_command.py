@@ -420,6 +420,9 @@ def test_a_discard_that_is_sure_does_not_ask_and_leaves_what_is_held(
     assert ended.out.splitlines()[0] == "3,000 message(s) discarded"
     assert "1 left in the spool: a running process holds them" in ended.out
     assert kept(path) == [{}]
+    ended = command("discard")
+    assert ended.status == 1
+    assert ended.out.startswith("There is nothing to discard\n1 left in the spool")
 
 
 # The command line
