@@ -284,11 +284,21 @@ def test_a_drain_waits_for_what_a_killed_process_held(
 
 
 def test_a_drain_that_takes_too_long_leaves_the_rest(
-    command: Command, path: Path, collector: Collector
+    command: Command,
+    path: Path,
+    collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """By a clock that goes on once a request has failed."""
+
+    def now() -> float:
+        return monotonic() + (1_000.0 if caplog.records else 0.0)
+
+    monkeypatch.setattr("sentry_segment.spool_command.drain.monotonic", now)
     leave(path, message("u1"), message("u2"))
     collector.answer = lambda call: Reply(503)
-    ended = command("drain", "--host", collector.url, "--timeout", "0.5")
+    ended = command("drain", "--host", collector.url, "--timeout", "500")
     assert ended.status == 1
     assert ended.out.startswith("0 message(s) delivered\n2 left in the spool: HTTP 503")
     assert "could not take 2 message(s)" in ended.err
