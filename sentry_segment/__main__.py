@@ -1,4 +1,4 @@
-"""The command line: `python -m sentry_segment check`."""
+"""The command line: `python -m sentry_segment check`, and `spool`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,26 @@ exit status:
   2    a wrong argument
   130  interrupted
 """
+_SPOOL = """\
+Tells what waits in a spool: messages, bytes, the age of the oldest, and under how many writers,
+held by how many running processes. Changes nothing, and needs no write key.
+
+  drain    send what waits for the write key, as the integration would, until nothing is left. What
+           a running process holds is left to it. What a killed one held can be sent after half a
+           minute, which is waited for.
+  discard  throw away what waits for the write key and no process holds. Asks first.
+"""
+_SPOOL_END = """\
+The environment's proxy and certificates are used, as by check.
+
+exit status:
+  0    done; after a drain, nothing is left for the write key
+  1    something is left, or was given up; or the spool can't be used
+  2    a wrong argument
+  3    there is no spool at the place
+  130  interrupted: what is left can be sent by another process at once
+  143  ended by SIGTERM, in the same way
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.error(str(error))
     except OSError as error:
         command.error(f"--oauth-client-key-file: {error.strerror}")
-    source = WRITE_KEY_VARIABLE if given.write_key is None else "--write-key"
     try:
-        return 0 if check(options, source) else 1
+        status: int = given.run(options, given)
+        return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -56,6 +76,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _check(options: Options, given: argparse.Namespace) -> int:
+    source = WRITE_KEY_VARIABLE if given.write_key is None else "--write-key"
+    return 0 if check(options, source) else 1
+
+
+def _spool(options: Options, given: argparse.Namespace) -> int:
+    from sentry_segment.spool_command.run import run  # which takes much that a check does not
+
+    return run(
+        given.action,
+        options,
+        is_json=given.json,
+        is_sure=given.yes,
+        seconds=given.seconds,
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,7 +116,46 @@ def parser() -> argparse.ArgumentParser:
         epilog=_CHECK_END,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(parser=command)
+    command.set_defaults(parser=command, run=_check, spool=None)
+    _add_destination(command)
+    command.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=10.0,
+        help="for all of it (default: %(default)s)",
+    )
+    _add_spool(commands)
+    return program
+
+
+def _add_spool(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser(
+        "spool",
+        help="tell what waits in a spool, send it, or discard it",
+        description=_SPOOL,
+        epilog=_SPOOL_END,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # For one request, and not for all of it.
+    command.set_defaults(parser=command, run=_spool, timeout=10.0)
+    command.add_argument("spool", metavar="PLACE", help="as the integration's option spool")
+    command.add_argument(
+        "action", nargs="?", choices=("show", "drain", "discard"), default="show", help="see above"
+    )
+    _add_destination(command)
+    command.add_argument("--json", action="store_true", help="of show: all figures, as JSON")
+    command.add_argument("--yes", action="store_true", help="of discard: do not ask")
+    command.add_argument(
+        "--timeout",
+        dest="seconds",
+        metavar="SECONDS",
+        type=_seconds,
+        help="of drain: for all of it (default: as long as it takes)",
+    )
+
+
+def _add_destination(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--write-key",
         metavar="KEY",
@@ -91,15 +167,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         help=f"as the integration's option (default: {HOST_VARIABLE}, else {DEFAULT_HOST})",
     )
-    command.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=float,
-        default=10.0,
-        help="for all of it (default: %(default)s)",
-    )
     _add_oauth(command)
-    return program
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError("expected a number of seconds greater than 0")
+    return seconds
 
 
 def _add_oauth(command: argparse.ArgumentParser) -> None:
@@ -125,11 +199,11 @@ def _options(given: argparse.Namespace) -> Options:
         before_track=None,
         on_error=None,
         max_queue_size=1,
-        rate_limit=(1, 1.0),
+        rate_limit=(200, 1.0),
         timeout=given.timeout,
         scrub=True,
         gzip=False,
-        spool=None,
+        spool=given.spool,
         spool_max_bytes=1_000_000,
         oauth_client_id=given.oauth_client_id,
         oauth_client_key=_text_of(given.oauth_client_key_file),

@@ -137,7 +137,7 @@ class Delivery:
     def _delivered(self, messages: list[Encoded]) -> None:
         self._backlog.remove(messages)
         with self._counters.lock:
-            self._counters.delivered += len(messages)
+            self._counters.deliver(len(messages))
             self._backlog.settle(messages)
 
     def _retry(self, batch: Batch, verdict: Verdict) -> None:

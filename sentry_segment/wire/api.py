@@ -63,6 +63,8 @@ class SegmentApi:
     def __init__(self, options: Options, network: NetworkOptions) -> None:
         self._options = options
         self._connection = Connection(network, options.host, options.timeout)
+        self.requests = 0
+        self.bytes_sent = 0  # of bodies
         self._knows_track = True  # until the server has taken a message by /v1/batch alone
         # The write key is the user name of Basic authentication, without a password. With a token
         # in its place, it is in the body.
@@ -159,6 +161,8 @@ class SegmentApi:
         if self._options.gzip:
             body = gzip.compress(body, compresslevel=6)
             headers = {**headers, "Content-Encoding": "gzip"}
+        self.requests += 1
+        self.bytes_sent += len(body)
         response = self._connection.post(path, body, headers, watch)
         text = printable(response.body.decode("utf-8", "replace"))
         return Answer(

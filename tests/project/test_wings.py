@@ -61,7 +61,8 @@ def test_no_import_goes_round_in_a_circle(start: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["guest", "mapping", "wire", "spool", "delivery", "sdk", "check", "inspector"]
+    "package",
+    ["guest", "mapping", "wire", "spool", "delivery", "sdk", "check", "spool_command", "inspector"],
 )
 def test_a_wing_says_what_it_is_for(package: str) -> None:
     text = ast.get_docstring(ast.parse(MODULES[package].read_text()))
