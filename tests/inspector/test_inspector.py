@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import sys
 import threading
 import tracemalloc
@@ -20,7 +21,7 @@ from sentry_segment.inspector import bodies
 from sentry_segment.inspector.server import Inspector
 from sentry_segment.inspector.store import Record, Store
 from spools import wait_until
-from support import WRITE_KEY, capture
+from support import WRITE_KEY, capture, many
 
 
 def point_at(inspector: Inspector, **options: Any) -> None:
@@ -58,6 +59,29 @@ def test_what_the_integration_sends_in_a_batch_brings_no_objection(inspector: In
     assert inspector.store.wait_for(lambda: len(of(inspector, "segment")) == 30)
     assert "/v1/batch" in {record.path for record in of(inspector, "segment")}
     assert {record.objections for record in inspector.store.records} == {()}
+
+
+def test_a_burst_is_complete_on_both_sides(inspector: Inspector) -> None:
+    """Were each answer held up, Sentry's SDK would give up what its flush has not sent in time."""
+    number = many(2_000)
+    integration = SegmentIntegration(write_key=WRITE_KEY, host=inspector.url)
+    sentry_sdk.init(dsn=inspector.dsn, integrations=[integration], transport_queue_size=number + 1)
+    sent = [capture(id=str(each)) for each in range(number)]
+    sentry_sdk.flush(timeout=120.0)
+    for side in ("sentry", "segment"):
+        assert sorted(sent) == sorted(str(record.id) for record in of(inspector, side))
+
+
+def test_its_answers_do_not_wait_for_delayed_acknowledgements(
+    inspector: Inspector, app: Poster
+) -> None:
+    """Some 40 ms each: the head of an answer goes out before its body."""
+    assert app.segment(message()).is_success
+    assert inspector._server is not None
+    [connection] = inspector._server.server_state.connections  # kept alive
+    transport: Any = connection.transport
+    accepted = transport.get_extra_info("socket")
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_it_says_why_an_event_is_not_mirrored(inspector: Inspector) -> None:
