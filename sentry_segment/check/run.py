@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from uuid import uuid4
 
 from sentry_segment._version import __version__
-from sentry_segment.check import advice
+from sentry_segment.check import advice, key
 from sentry_segment.check.report import Report
 from sentry_segment.check.route import Route, find_route, resolve
 from sentry_segment.check.steps import Steps
@@ -50,6 +50,8 @@ class _Check:
             report.failed("write key", "there is none", advice.NO_KEY)
             return False
         report.done("write key", f"{options.masked_write_key} from {key_source}")
+        if key.is_placeholder(options.write_key):
+            report.remark(key.PLACEHOLDER)
         report.done("host", options.host)
         if options.is_plain_http:
             report.remark("Plain http: messages and the write key cross the network unencrypted.")

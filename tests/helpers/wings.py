@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "testing": "guest mapping wire delivery sdk integration",
     "check": "guest mapping options wire __init__ _version",
     "inspector": "guest mapping options wire",
-    "__main__": "check options _version",
+    "__main__": "check inspector _version",
 }
 WINGS = ("sdk", "mapping", "delivery", "spool", "wire")
 """Those that an event goes through, in this order."""

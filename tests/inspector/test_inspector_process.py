@@ -1,4 +1,4 @@
-"""`python -m sentry_segment.inspector`, as a process."""
+"""`python -m sentry_segment inspector`, as a process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ import pytest
 from inspectors import Poster, message
 from support import MEASURED
 
-COMMAND = [sys.executable, "-m", "sentry_segment.inspector"]
+COMMAND = ("-m", "sentry_segment", "inspector")
+BY_ITS_OWN_NAME = ("-m", "sentry_segment.inspector")
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(
+    *arguments: str, command: tuple[str, ...] = COMMAND
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process, and the URL that it says."""
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
+        [sys.executable, *command, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -42,12 +45,13 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **MEASURED}
-    command = [*COMMAND, *arguments]
+    command = [sys.executable, *BY_ITS_OWN_NAME, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 
-def test_it_serves_and_says_how_to_point_an_application_at_it() -> None:
-    with running("--port", "0") as (process, url), Poster(url) as app:
+@pytest.mark.parametrize("command", [COMMAND, BY_ITS_OWN_NAME], ids=str)
+def test_it_serves_and_says_how_to_point_an_application_at_it(command: tuple[str, ...]) -> None:
+    with running("--port", "0", command=command) as (process, url), Poster(url) as app:
         assert url.startswith("http://127.0.0.1:")
         assert app.segment(message()).is_success
         assert len(app.http.get("/inspector/records").json()["records"]) == 1
