@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib.resources import files
 from uuid import uuid4
@@ -15,15 +16,15 @@ from starlette.types import ASGIApp
 
 from sentry_segment.inspector import envelope, segment
 from sentry_segment.inspector.bodies import MAX_BODY_BYTES, BodyError, too_long
-from sentry_segment.inspector.guard import LOOPBACK_NAMES, Guard
+from sentry_segment.inspector.guard import Guard
 from sentry_segment.inspector.store import Record, Store
 from sentry_segment.inspector.stream import stream
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
-def make_app(store: Store, only_loopback: bool) -> ASGIApp:
-    """The application on this store; `only_loopback`: it has no other name than those of 127.0.0.1.
+def make_app(store: Store, names: Iterable[str] = (), origins: Iterable[str] = ()) -> ASGIApp:
+    """The application on this store; for `names` and `origins` see `Guard`.
 
     It does nothing slow: all of its work is done in the event loop.
     """
@@ -32,7 +33,9 @@ def make_app(store: Store, only_loopback: bool) -> ASGIApp:
         routes=[
             Route("/", to.show),
             Route("/v1/{path}", to.take_segment, methods=["POST"]),
+            Route("/v1/projects/{key}/settings", to.settings),
             Route("/api/{project}/envelope/", to.take_envelope, methods=["POST"]),
+            Route("/stream", to.take_envelope, methods=["POST"]),  # Spotlight's
             Route("/inspector/records", to.records),
             Route("/inspector/stream", to.events),
             Route("/inspector/clear", to.clear, methods=["POST"]),
@@ -41,7 +44,7 @@ def make_app(store: Store, only_loopback: bool) -> ASGIApp:
     )
     # Around the application, where no version of the SDK wraps it: uvicorn took what 2.0 makes of a
     # Starlette for a factory of applications.
-    return Guard(app, LOOPBACK_NAMES if only_loopback else None)
+    return Guard(app, names, origins)
 
 
 class _Endpoints:
@@ -64,6 +67,18 @@ class _Endpoints:
             return JSONResponse({"success": True})
         message = records[0].objections[0]
         return JSONResponse({"success": False, "message": message}, status)
+
+    async def settings(self, request: Request) -> Response:
+        """What Segment's library for browsers asks for when it starts, from the CDN.
+
+        Its messages come here, too, with nothing else to be set.
+        """
+        source = {
+            "apiKey": request.path_params["key"],
+            "apiHost": f"{request.headers['host']}/v1",
+            "protocol": "http",
+        }
+        return JSONResponse({"integrations": {"Segment.io": source}})
 
     async def take_envelope(self, request: Request) -> Response:
         body = await _body(request)

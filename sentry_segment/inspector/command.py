@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import signal
 import sys
 import time
@@ -21,6 +22,22 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=port, default=8010, help="port to listen on, 0 for a free one (%(default)s)"
     )
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        type=host_name,
+        action="append",
+        default=[],
+        help="another name by which it is reached, such as host.docker.internal; may be repeated",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        type=origin,
+        action="append",
+        default=[],
+        help="whose pages may send to it, besides those of this machine; may be repeated",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -34,7 +51,7 @@ def run(given: argparse.Namespace) -> int:
         sys.exit(f"The inspector needs {missing}: pip install 'sentry-segment[inspector]'")
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    inspector = Inspector(given.host, given.port)
+    inspector = Inspector(given.host, given.port, given.allow_host, given.allow_origin)
     try:
         with inspector:
             if not inspector.only_loopback:
@@ -57,6 +74,22 @@ def port(text: str) -> int:
     return number
 
 
+def host_name(text: str) -> str:
+    """A name as it is in a URL, without a port."""
+    if not re.fullmatch(r"[\w.-]+", text):
+        raise argparse.ArgumentTypeError(f"expected a name without a port, got {text!r}")
+    return text
+
+
+def origin(text: str) -> str:
+    """An origin as browsers write it; "null" is that of a file."""
+    if not re.fullmatch(r"https?://[\w.-]+(:\d+)?|null", text):
+        raise argparse.ArgumentTypeError(
+            f"expected an origin such as https://shop.example:3000, got {text!r}"
+        )
+    return text
+
+
 WARNING = (
     "Whoever reaches this address can read what arrives: events hold personal data. "
     "Without --host, only this machine reaches it."
@@ -74,6 +107,8 @@ Point an application at it:
         dsn="{dsn}",
         integrations=[SegmentIntegration(write_key="any-key", host="{url}")],
     )
+
+To keep its own DSN, have it run with spotlight="{url}/stream" in place of the dsn above.
 
 Ctrl-C ends it."""
 

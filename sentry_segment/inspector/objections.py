@@ -19,6 +19,7 @@ from sentry_segment.wire.bodies import MAX_BATCH_MESSAGES
 MAX_MESSAGE_BYTES = 32 * 1024
 MAX_REQUEST_BYTES = 500 * 1024
 MAX_ID_LENGTH = 100  # characters; `messageId` must have fewer
+JSON_TYPE = "application/json"
 MAX_AHEAD = timedelta(minutes=5)  # our own choice: no clock should be that wrong
 
 KINDS = frozenset({"track", "identify", "page", "screen", "group", "alias"})
@@ -66,7 +67,7 @@ class Objection(Enum):
 
 def to_request(content_type: str, body: dict[str, Any]) -> Iterator[str]:
     """The objections to a request, which hold for all of its messages."""
-    if content_type.partition(";")[0].strip().lower() != "application/json":
+    if content_type.partition(";")[0].strip().lower() != JSON_TYPE:
         yield Objection.NO_JSON_TYPE.text(content_type or "missing")
     if "sentAt" not in body:
         # https://segment.com/docs/connections/spec/common/#sentat

@@ -122,6 +122,8 @@ def test_a_port_that_is_taken_is_said_with_what_to_do() -> None:
     [
         (["--port", "70000"], 2, "70000 is no port"),
         (["--port", "web"], 2, "invalid port value: 'web'"),
+        (["--allow-host", "http://web:80"], 2, "expected a name without a port, got 'http://web"),
+        (["--allow-origin", "shop.example"], 2, "expected an origin such as https://shop.example"),
         (["--host", "192.0.2.1", "--port", "0"], 1, "Can't listen on port 0 of 192.0.2.1"),
         (["--host", "nowhere.invalid"], 1, "Can't listen on port 8010 of nowhere.invalid"),
     ],
@@ -169,6 +171,17 @@ def test_it_listens_on_ipv6_too() -> None:
     with running("--host", "::1", "--port", "0") as (_, url), Poster(url) as app:
         assert url.startswith("http://[::1]:")
         assert app.http.get("/").is_success
+
+
+def test_names_and_origins_are_allowed_by_arguments() -> None:
+    allowed = ("--allow-host", "web", "--allow-host", "host.docker.internal")
+    with (
+        running("--port", "0", *allowed, "--allow-origin", "https://shop.example:3000") as (_, url),
+        Poster(url) as app,
+    ):
+        headers = {"Host": "host.docker.internal:8010", "Origin": "https://shop.example:3000"}
+        assert app.segment(message(), headers=headers).is_success
+        assert app.segment(message(), headers={**headers, "Host": "web"}).is_success
 
 
 def test_it_can_be_started_again_at_once_on_its_port() -> None:
