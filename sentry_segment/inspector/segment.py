@@ -12,16 +12,15 @@ from typing import Any
 from sentry_segment.inspector import objections, summary
 from sentry_segment.inspector.bodies import BodyError, decompress, dump, parse
 from sentry_segment.inspector.objections import (
+    BROWSERS,
     JSON_TYPE,
     MAX_MESSAGE_BYTES,
     MAX_REQUEST_BYTES,
     Objection,
+    Told,
 )
 from sentry_segment.inspector.store import MAX_RECORDS, Record
 from sentry_segment.options import mask
-
-BROWSERS = {name[0]: name for name in ("batch", *sorted(objections.KINDS))}
-"""The paths of Segment's library for browsers, "t" for "track" and so on."""
 
 PATHS = frozenset({"batch", *objections.KINDS, *BROWSERS})
 _KEY_FIELDS = ("writeKey", "write_key")
@@ -48,7 +47,7 @@ def take(
         key = key or _key_in_body(content)
         messages = _messages(content, kind)
     except _RefusedError as error:
-        status, objection = error.status, str(error)
+        status, objection = error.status, error.objection
     except BodyError as error:
         status, objection = error.status, Objection.UNREADABLE.text(error)
     else:
@@ -62,6 +61,10 @@ class _RefusedError(Exception):
     """A request in which there is no message to be found."""
 
     status = 400
+
+    def __init__(self, objection: Told) -> None:
+        super().__init__(objection)
+        self.objection = objection
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def _take(
 
 def _to_request(
     path: str, kind: str, headers: Mapping[str, str], content: dict[str, Any], messages: list[Any]
-) -> list[str]:
+) -> list[Told]:
     # Segment's library for browsers sends text/plain, which pages may send with less ado.
     content_type = JSON_TYPE if path in BROWSERS else headers.get("content-type", "")
     found = list(objections.to_request(content_type, content))
@@ -143,7 +146,7 @@ class _Request:
     """The path in full: "track" for "t"."""
     status: int
     write_key: str | None
-    objections: list[str]
+    objections: list[Told]
     too_long: bool
     """One of the messages, at least."""
     sent_at: object
