@@ -13,7 +13,7 @@ FIRST_EXCEPTION = "exception.values[0]"
 # Of each field of a message, the fields of an event that it may come from, the first one that is
 # there; or in words, where it comes from none.
 ORIGINS: dict[str, tuple[str, ...] | str] = {
-    "type": "every mirrored error is a track call",
+    "type": "a mirrored error is a track call",
     "messageId": ("event_id",),
     "userId": ("user.id",),
     "event": "the option event_name",

@@ -125,6 +125,7 @@ def test_what_segment_would_object_to_is_said_in_words(app: Poster, open_page: O
     rows(page).filter(has_text="KeyError").click()
     expect(details(page)).to_contain_text("neither userId nor anonymousId")
     rows(page).filter(has_text="refused").click()
+    expect(details(page).locator(".objections h3")).to_have_text("Refused")
     expect(details(page)).to_contain_text("the body is no JSON object")
     expect(details(page)).to_contain_text("Its body was not kept.")
 

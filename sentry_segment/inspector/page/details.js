@@ -101,7 +101,8 @@ function objections(row) {
     const told = new Set(row.objections.filter((each) => each.rank === rank).map(({ text }) => text));
     if (!told.size) return [];
     const items = [...told].map((text) => element("li", {}, visible(text)));
-    const name = partly && row.delivered.length ? partly : title;
+    const isRefused = rank === "drops" && row.refused !== undefined;
+    const name = isRefused ? "Refused" : partly && row.delivered.length ? partly : title;
     return [element("section", { class: "objections", "data-rank": rank }, element("h3", {}, name), element("ul", {}, ...items))];
   });
 }

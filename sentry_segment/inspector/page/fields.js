@@ -14,7 +14,7 @@ export async function fillFields(holder, message, event) {
   const answer = await fetch(`/inspector/fields?message=${message.number}&event=${event.number}`).catch(() => null);
   const { fields = [] } = answer?.ok ? await answer.json() : {};
   if (!fields.length) return holder.remove();
-  const head = element("tr", {}, ...["Field", "Value", "From the event's"].map((name) => element("th", { scope: "col" }, name)));
+  const head = element("tr", {}, ...["Field", "Value", "From"].map((name) => element("th", { scope: "col" }, name)));
   holder.append(
     element("h3", {}, "Where each field comes from"),
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...fields.map(fieldRow))),

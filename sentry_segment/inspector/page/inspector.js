@@ -305,6 +305,7 @@ $("setup").textContent = `sentry_sdk.init(
         ),
     ],
 )`;
+$("spotlight").textContent = `${location.origin}/stream`;
 $("copy-setup").addEventListener("click", () => copy($("copy-setup"), $("setup").textContent));
 readState();
 $("search").value = state.query;
