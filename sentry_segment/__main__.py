@@ -1,4 +1,4 @@
-"""The command line: `python -m sentry_segment check`, and `spool`."""
+"""The command line: `python -m sentry_segment COMMAND`."""
 
 from __future__ import annotations
 
@@ -7,67 +7,33 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from sentry_segment._version import __version__
-from sentry_segment.check.run import EVENT_NAME, USER_ID, check
-from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
-from sentry_segment.options import DEFAULT_HOST, HOST_VARIABLE, WRITE_KEY_VARIABLE, Options
+from sentry_segment.check import command as check
+from sentry_segment.inspector import command as inspector
+from sentry_segment.spool_command import command as spool
 
-_CHECK = f"""\
-Sends one test message to Segment, as the integration sends errors, and prints each step with its
-time. Where a step fails, it says what to do. Nothing is sent to Sentry.
-
-The message is a track call named "{EVENT_NAME}", of the user "{USER_ID}".
-"""
-_CHECK_END = """\
-The environment's proxy and certificates are used: HTTPS_PROXY, HTTP_PROXY, NO_PROXY,
-SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CLIENT_CERT_FILE, CLIENT_KEY_FILE. What you pass to
-sentry_sdk.init instead (https_proxy, ca_certs) is not known here: set the variables for it.
-
-exit status:
-  0    the message was taken
-  1    a step failed
-  2    a wrong argument
-  130  interrupted
-"""
-_SPOOL = """\
-Tells what waits in a spool: messages, bytes, the age of the oldest, and under how many writers,
-held by how many running processes. Changes nothing, and needs no write key.
-
-  drain    send what waits for the write key, as the integration would, until nothing is left. What
-           a running process holds is left to it. What a killed one held can be sent after half a
-           minute, which is waited for.
-  discard  throw away what waits for the write key and no process holds. Asks first.
-"""
-_SPOOL_END = """\
-The environment's proxy and certificates are used, as by check.
-
-exit status:
-  0    done; after a drain, nothing is left for the write key
-  1    something is left, or was given up; or the spool can't be used
-  2    a wrong argument
-  3    there is no spool at the place
-  130  interrupted: what is left can be sent by another process at once
-  143  ended by SIGTERM, in the same way
-"""
+# Each is a module with HELP (a line), DESCRIPTION, END, `add_to(parser)` for its arguments, and
+# `run(given)`, which returns the exit status, and raises `TypeError`, `ValueError` or
+# `ImportError` for a wrong argument. What needs an extra is imported by `run`.
+COMMANDS: dict[str, Any] = {"check": check, "inspector": inspector, "spool": spool}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
-    given, unknown = parser().parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    program = parser()
+    _look_at_name(words, program)
+    given, unknown = program.parse_known_args(words)
     command: argparse.ArgumentParser = given.parser
     if unknown:  # not shown: one may be the write key
         command.error("an argument too many")
     try:
-        options = _options(given)
+        status: int = COMMANDS[given.command].run(given)
     except (TypeError, ValueError, ImportError) as error:
         command.error(str(error))
-    except OSError as error:
-        command.error(f"--oauth-client-key-file: {error.strerror}")
-    try:
-        status: int = given.run(options, given)
-        return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -76,23 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    return status
 
 
-def _check(options: Options, given: argparse.Namespace) -> int:
-    source = WRITE_KEY_VARIABLE if given.write_key is None else "--write-key"
-    return 0 if check(options, source) else 1
-
-
-def _spool(options: Options, given: argparse.Namespace) -> int:
-    from sentry_segment.spool_command.run import run  # which takes much that a check does not
-
-    return run(
-        given.action,
-        options,
-        is_json=given.json,
-        is_sure=given.yes,
-        seconds=given.seconds,
-    )
+def _look_at_name(words: list[str], program: argparse.ArgumentParser) -> None:
+    """Exits where no command is named, or one that there is not."""
+    if not words:
+        program.print_help(sys.stderr)
+        program.exit(2)
+    named = next((word for word in words if not word.startswith("-")), None)
+    if named is None or named in COMMANDS:
+        return
+    near = get_close_matches(named, COMMANDS, 1)
+    if near:
+        program.error(f"there is no command {named!r}: did you mean {near[0]!r}?")
+    # What is like none of them is not shown: it may be the write key, in a wrong place.
+    program.error(f"there is no such command: expected one of {', '.join(COMMANDS)}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,115 +74,17 @@ def parser() -> argparse.ArgumentParser:
     )
     program.add_argument("--version", action="version", version=f"sentry-segment {__version__}")
     commands = program.add_subparsers(dest="command", required=True, title="commands")
-    command = commands.add_parser(
-        "check",
-        help="tell whether this machine can deliver to Segment",
-        description=_CHECK,
-        epilog=_CHECK_END,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(parser=command, run=_check, spool=None)
-    _add_destination(command)
-    command.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=float,
-        default=10.0,
-        help="for all of it (default: %(default)s)",
-    )
-    _add_spool(commands)
-    return program
-
-
-def _add_spool(commands: argparse._SubParsersAction[_Parser]) -> None:
-    command = commands.add_parser(
-        "spool",
-        help="tell what waits in a spool, send it, or discard it",
-        description=_SPOOL,
-        epilog=_SPOOL_END,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    # For one request, and not for all of it.
-    command.set_defaults(parser=command, run=_spool, timeout=10.0)
-    command.add_argument("spool", metavar="PLACE", help="as the integration's option spool")
-    command.add_argument(
-        "action", nargs="?", choices=("show", "drain", "discard"), default="show", help="see above"
-    )
-    _add_destination(command)
-    command.add_argument("--json", action="store_true", help="of show: all figures, as JSON")
-    command.add_argument("--yes", action="store_true", help="of discard: do not ask")
-    command.add_argument(
-        "--timeout",
-        dest="seconds",
-        metavar="SECONDS",
-        type=_seconds,
-        help="of drain: for all of it (default: as long as it takes)",
-    )
-
-
-def _add_destination(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--write-key",
-        metavar="KEY",
-        help=f"the source's write key (default: {WRITE_KEY_VARIABLE}, where other users of this "
-        f"machine do not see it)",
-    )
-    command.add_argument(
-        "--host",
-        metavar="URL",
-        help=f"as the integration's option (default: {HOST_VARIABLE}, else {DEFAULT_HOST})",
-    )
-    _add_oauth(command)
-
-
-def _seconds(text: str) -> float:
-    if not 0 < (seconds := float(text)) < float("inf"):
-        raise argparse.ArgumentTypeError("expected a number of seconds greater than 0")
-    return seconds
-
-
-def _add_oauth(command: argparse.ArgumentParser) -> None:
-    """Other users of the machine may see arguments: the key itself comes from a file alone."""
-    group = command.add_argument_group("OAuth 2.0", "As the integration's options.")
-    group.add_argument("--oauth-client-id", metavar="ID")
-    group.add_argument(
-        "--oauth-client-key-file", metavar="PATH", help="a file with the private key in PEM form"
-    )
-    group.add_argument("--oauth-key-id", metavar="ID")
-    for name, default in (("auth-server", DEFAULT_AUTH_SERVER), ("scope", DEFAULT_SCOPE)):
-        group.add_argument(
-            f"--oauth-{name}", metavar="TEXT", default=default, help="(default: %(default)s)"
+    for name, command in COMMANDS.items():
+        made = commands.add_parser(
+            name,
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=command.END,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-
-
-def _options(given: argparse.Namespace) -> Options:
-    """Checked as the integration's, whose constructor would log lines besides."""
-    return Options(
-        write_key=given.write_key,
-        host=given.host,
-        event_name=EVENT_NAME,
-        before_track=None,
-        on_error=None,
-        max_queue_size=1,
-        rate_limit=(200, 1.0),
-        timeout=given.timeout,
-        scrub=True,
-        gzip=False,
-        spool=given.spool,
-        spool_max_bytes=1_000_000,
-        oauth_client_id=given.oauth_client_id,
-        oauth_client_key=_text_of(given.oauth_client_key_file),
-        oauth_key_id=given.oauth_key_id,
-        oauth_auth_server=given.oauth_auth_server,
-        oauth_scope=given.oauth_scope,
-    )
-
-
-def _text_of(path: str | None) -> str | None:
-    if path is None:
-        return None
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
+        made.set_defaults(parser=made)
+        command.add_to(made)
+    return program
 
 
 if __name__ == "__main__":

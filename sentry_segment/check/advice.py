@@ -22,6 +22,10 @@ from sentry_segment.wire.verdict import Outcome, Verdict
 EU_HOST = "https://events.eu1.segmentapis.com"
 EU_AUTH_SERVER = "https://oauth2.eu1.segmentapis.com"
 
+PLACEHOLDER = (
+    "It looks like a placeholder, and not like a key. In Segment: Connections > Sources > your "
+    "source > Settings > API Keys."
+)
 NO_KEY = (
     f"Set {WRITE_KEY_VARIABLE}, or pass --write-key. In Segment: Connections > Sources > your "
     f"source > Settings > API Keys. Without a key nothing is mirrored."

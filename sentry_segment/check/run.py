@@ -52,6 +52,8 @@ class _Check:
             report.failed("write key", "there is none", advice.NO_KEY)
             return False
         report.done("write key", f"{options.masked_write_key} from {key_source}")
+        if options.is_placeholder:
+            report.remark(advice.PLACEHOLDER)
         try:
             with silence():
                 return self._get_token() and self._deliver()

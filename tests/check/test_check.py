@@ -810,6 +810,48 @@ def test_the_write_key_is_not_shown_in_an_error_either(collector: Collector, che
     assert "…cdef …cdef" in checked.text
 
 
+# The write key
+
+
+@pytest.mark.parametrize("quoted", [f'"{WRITE_KEY}"', f"'{WRITE_KEY}", f"\u201c{WRITE_KEY}\u201d"])
+def test_quotes_around_the_write_key_are_said_without_it(
+    quoted: str,
+    collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", quoted)
+    monkeypatch.setenv("SEGMENT_HOST", collector.url)
+    for arguments in (["--write-key", quoted], []):
+        with pytest.raises(SystemExit) as ended:
+            main(["check", *arguments])
+        assert ended.value.code == 2
+        shown = " ".join(capsys.readouterr().err.split())
+        assert "got one with quotes around it" in shown
+        assert WRITE_KEY not in shown
+    assert collector.messages == []
+
+
+@pytest.mark.parametrize(
+    "placeholder",
+    [
+        *("your-write-key", "YOUR_WRITE_KEY", "<write key>", "${SEGMENT_WRITE_KEY}", "any-key"),
+        *("{{ segment_key }}", "xxxxxxxxxxxx", "changeme", "test", "..."),
+    ],
+)
+def test_a_placeholder_for_a_write_key_is_said_and_tried(
+    placeholder: str, collector: Collector, check: Check
+) -> None:
+    checked = check(collector.url, "--write-key", placeholder)
+    assert "It looks like a placeholder" in checked.text
+    assert len(collector.messages) == 1
+
+
+@pytest.mark.parametrize("key", [WRITE_KEY, "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7cF0hL", "test_k3"])
+def test_a_key_that_may_be_one_is_not_doubted(key: str, collector: Collector, check: Check) -> None:
+    assert "placeholder" not in check(collector.url, "--write-key", key).text
+
+
 # The command
 
 
@@ -892,15 +934,20 @@ def test_the_command_works_with_its_output_closed(collector: Collector) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "required: command"),
+        ([], "check tell whether this machine can deliver"),
+        ([], "inspector show on a page"),
+        ([], "spool tell what waits in a spool"),
+        (["--verbose"], "required: command"),
+        (["chekc"], "there is no command 'chekc': did you mean 'check'?\n"),
+        (["Inspect"], "there is no command 'Inspect': did you mean 'inspector'?\n"),
         (["check", "--host", "api.segment.io"], "host: expected the base URL"),
         (["check", "--timeout", "0"], "timeout: expected a number of seconds greater than 0"),
         (["check", "--timeout", "nan"], "timeout: expected a number of seconds greater than 0"),
         (["check", "--timeout", "soon"], "argument --timeout: invalid float value\n"),
         (["check", "--timeout", WRITE_KEY], "argument --timeout: invalid float value\n"),
-        ([WRITE_KEY], "argument command: invalid choice\n"),
-        ([f"'\n{WRITE_KEY}"], "argument command: invalid choice\n"),
-        (["--write-key", WRITE_KEY, "check"], "argument command: invalid choice\n"),
+        ([WRITE_KEY], "there is no such command: expected one of check, "),
+        ([f"'\n{WRITE_KEY}"], "there is no such command: expected one of check, "),
+        (["--write-key", WRITE_KEY, "check"], "there is no such command: expected one of check, "),
         (["check", WRITE_KEY], "an argument too many"),
         (["check", f"--key={WRITE_KEY}"], "an argument too many"),
     ],
@@ -912,7 +959,7 @@ def test_wrong_usage_is_told_apart(
         main(arguments)
     assert exit_.value.code == 2
     out, err = capsys.readouterr()
-    assert text in err
+    assert text in err or text in " ".join(err.split())
     assert not out
     assert WRITE_KEY not in err
 
@@ -921,7 +968,9 @@ def test_wrong_usage_is_told_apart(
     ("arguments", "text"),
     [
         (["--version"], f"sentry-segment {__version__}\n"),
-        (["--help"], "tell whether this machine can deliver"),
+        (["--help"], "check tell whether this machine can deliver"),
+        (["--help"], "inspector show on a page of this machine what would arrive"),
+        (["inspector", "--help"], "port to listen on, 0 for a free one (8010)"),
         (["check", "--help"], "130 interrupted"),
     ],
 )

@@ -27,10 +27,11 @@ MAY_IMPORT = {
     "integration": "guest mapping stats options oauth_options wire spool delivery sdk",
     "__init__": "integration mapping sdk stats wire _version",
     "testing": "guest mapping wire delivery sdk integration",
-    "check": "guest mapping options oauth_options wire __init__ _version",
-    "spool_command": "guest delivery options wire spool.contract integration",
+    "arguments": "options oauth_options",
+    "check": "arguments guest mapping options oauth_options wire __init__ _version",
+    "spool_command": "arguments guest delivery options wire spool.contract integration",
     "inspector": "guest mapping options wire",
-    "__main__": "check spool_command options oauth_options _version",
+    "__main__": "check inspector spool_command _version",
 }
 WINGS = ("sdk", "mapping", "delivery", "spool", "wire")
 """Those that an event goes through, in this order."""

@@ -362,7 +362,7 @@ def test_a_placeholder_is_warned_of(key: str, caplog: pytest.LogCaptureFixture) 
     assert "write_key looks like a placeholder" in logged(caplog)
 
 
-@pytest.mark.parametrize("key", [WRITE_KEY, "writer7Xk2", "key", "bV9xYourWriteKeyzz"])
+@pytest.mark.parametrize("key", [WRITE_KEY, "writer7Xk2", "key", "bV9xYourKeyzz"])
 def test_a_key_is_no_placeholder(key: str, caplog: pytest.LogCaptureFixture) -> None:
     SegmentIntegration(key)
     assert not logged(caplog)
