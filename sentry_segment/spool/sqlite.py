@@ -11,9 +11,9 @@ from contextlib import closing
 
 from sentry_segment.guest.clock import monotonic
 from sentry_segment.spool.contract import LEASE, Row, Spool, Waiting
-from sentry_segment.spool.file import SpoolFile
-from sentry_segment.spool.schema import pragma
-from sentry_segment.spool.sync import Sync
+from sentry_segment.spool.sqlite_file import SpoolFile
+from sentry_segment.spool.sqlite_schema import pragma
+from sentry_segment.spool.sqlite_sync import Sync
 from sentry_segment.wire.bodies import fits
 
 # By the clock that all processes of a machine share, and that nobody sets. A lease that runs for

@@ -10,7 +10,7 @@ import pytest
 
 from collector import Collector, Reply
 from sentry_segment.delivery.ages import Ages
-from spools import leave, wait_until
+from sqlite_spools import leave, wait_until
 from support import Init, capture
 from virtual import VirtualClock, message, worker
 

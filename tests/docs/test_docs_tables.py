@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pages import ROOT, rows
 from sentry_segment import SegmentIntegration
 from sentry_segment.mapping.fields import FIELDS
 from sentry_segment.stats import DROP_REASONS, Stats
-from sentry_segment.wire.verdict import Outcome, judge
+from sentry_segment.wire.verdict import MAX_BACKOFF, Outcome, judge
 from support import Init
 
 OPTIONS = {
@@ -143,6 +144,19 @@ def test_every_field_of_a_message_is_in_the_table(
     real = {path for path in real if not path.startswith(tuple(whole))} | whole
     constant = {"type"} if page == "docs/what-is-sent.md" else set()
     assert shown == real - constant
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/what-is-sent.md"])
+def test_the_message_that_is_shown_has_the_fields_of_one(page: str) -> None:
+    """But for those that an option adds."""
+    [example] = re.findall(r"```json\n(\{\n  \"type\".*?)```", (ROOT / page).read_text(), re.DOTALL)
+    added = {"anonymousId", "properties.sentryUrl"}
+    assert paths(json.loads(example)) == {row.path for row in FIELDS.rows} - added
+
+
+def test_the_waits_are_those_of_the_package() -> None:
+    text = " ".join((ROOT / "docs/delivery.md").read_text().split())
+    assert re.findall(r"up to (\d+) seconds", text) == [f"{MAX_BACKOFF:.0f}"] * 2
 
 
 def test_the_privacy_table_shows_how_to_remove_a_field(collector: Collector, init: Init) -> None:

@@ -20,7 +20,7 @@ from sentry_segment import SegmentIntegration
 from sentry_segment.inspector import bodies
 from sentry_segment.inspector.server import Inspector
 from sentry_segment.inspector.store import Record, Store
-from spools import wait_until
+from sqlite_spools import wait_until
 from support import WRITE_KEY, capture, many
 
 

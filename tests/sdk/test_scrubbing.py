@@ -12,7 +12,7 @@ from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
 from collector import Collector, Reply
 from sentry_segment.testing import capture_messages
-from spools import kept, wait_until
+from sqlite_spools import kept, wait_until
 from support import Init
 
 SECRET = "s3cr3t"

@@ -16,7 +16,7 @@ import pytest
 
 from sentry_segment.spool.contract import LEASE, Row, Spool, SpoolError, SpoolLostError, Waiting
 from sentry_segment.spool.sqlite import SqliteSpool
-from spools import MAX_BYTES
+from sqlite_spools import MAX_BYTES
 from support import WRITE_KEY
 
 
@@ -43,7 +43,7 @@ class Sqlite:
     """A file."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("sentry_segment.spool.file._BUSY_TIMEOUT", 0.1)
+        monkeypatch.setattr("sentry_segment.spool.sqlite_file._BUSY_TIMEOUT", 0.1)
         self._path = folder / "spool.db"
         self._now = 1_000_000.0
 

@@ -27,7 +27,7 @@ from sentry_segment.guest.clock import monotonic
 from sentry_segment.spool.contract import LEASE
 from sentry_segment.spool.sqlite import SqliteSpool
 from sentry_segment.spool_command.survey import duration
-from spools import MAX_BYTES, kept, leave, open_files, query, track, users
+from sqlite_spools import MAX_BYTES, kept, leave, open_files, query, track, users
 from support import MEASURED, WRITE_KEY
 
 OTHER = "wk_another_key_4321"
@@ -182,7 +182,7 @@ def test_what_is_no_spool_is_left_as_it_is(command: Command, path: Path) -> None
 def test_a_spool_that_another_program_locks_is_told_as_such(
     command: Command, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentry_segment.spool.file._BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr("sentry_segment.spool.sqlite_file._BUSY_TIMEOUT", 0.1)
     leave(path, message("u1"))
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from collector import PATIENCE
-from sentry_segment.spool import sync
+from sentry_segment.spool import sqlite_sync
 from sentry_segment.spool.sqlite import SqliteSpool
-from spools import MAX_BYTES, kept, open_files, wait_until
+from sqlite_spools import MAX_BYTES, kept, open_files, wait_until
 from support import WRITE_KEY
 
 
@@ -47,7 +47,7 @@ class Disk:
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     made = Disk(tmp_path / "spool.db")
-    monkeypatch.setattr(sync, "_flush", made.flush)
+    monkeypatch.setattr(sqlite_sync, "_flush", made.flush)
     yield made
     made.go_on.set()
     wait_until(lambda: not syncing())
@@ -62,7 +62,7 @@ def add(spool: SqliteSpool, number: int) -> None:
 
 
 def test_what_was_committed_is_flushed_through_to_the_disk_within_a_second(disk: Disk) -> None:
-    assert sync.SYNC_AFTER < 1.0
+    assert sqlite_sync.SYNC_AFTER < 1.0
     spool = SqliteSpool(str(disk.path), MAX_BYTES, WRITE_KEY)
     add(spool, 1)
     add(spool, 2)
@@ -74,9 +74,11 @@ def test_what_was_committed_is_flushed_through_to_the_disk_within_a_second(disk:
 
 
 def test_many_commits_are_flushed_together(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "SYNC_AFTER", 60.0)
+    monkeypatch.setattr(sqlite_sync, "SYNC_AFTER", 60.0)
     passed = threading.Event()
-    monkeypatch.setattr("sentry_segment.spool.sync.time.sleep", lambda _: passed.wait(PATIENCE))
+    monkeypatch.setattr(
+        "sentry_segment.spool.sqlite_sync.time.sleep", lambda _: passed.wait(PATIENCE)
+    )
     spool = SqliteSpool(str(disk.path), MAX_BYTES, WRITE_KEY)
     for number in range(100):
         add(spool, number)
@@ -91,7 +93,7 @@ def test_many_commits_are_flushed_together(disk: Disk, monkeypatch: pytest.Monke
 def test_a_slow_disk_holds_up_nobody_and_needs_one_thread(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "SYNC_AFTER", 0.0)
+    monkeypatch.setattr(sqlite_sync, "SYNC_AFTER", 0.0)
     disk.go_on.clear()
     spool = SqliteSpool(str(disk.path), MAX_BYTES, WRITE_KEY)
     add(spool, 0)
@@ -111,7 +113,9 @@ def test_a_log_that_is_gone_or_a_broken_disk_is_no_trouble(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed = threading.Event()
-    monkeypatch.setattr("sentry_segment.spool.sync.time.sleep", lambda _: passed.wait(PATIENCE))
+    monkeypatch.setattr(
+        "sentry_segment.spool.sqlite_sync.time.sleep", lambda _: passed.wait(PATIENCE)
+    )
     spool = SqliteSpool(str(disk.path), MAX_BYTES, WRITE_KEY)
     add(spool, 1)
     spool.close()
@@ -123,7 +127,7 @@ def test_a_log_that_is_gone_or_a_broken_disk_is_no_trouble(
         disk.flushes += 1
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(sync, "_flush", broken)
+    monkeypatch.setattr(sqlite_sync, "_flush", broken)
     add(spool, 2)
     wait_until(lambda: disk.flushes == 1 and not syncing())
     add(spool, 3)
@@ -153,7 +157,7 @@ def test_the_locks_of_the_file_outlive_a_flush(disk: Disk) -> None:
     add(spool, 1)
     wait_until(lambda: not syncing())
     with spool._file.transaction():
-        sync._flush_log(f"{disk.path}-wal")
+        sqlite_sync._flush_log(f"{disk.path}-wal")
         ask = (
             "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=0); "
             "db.execute('BEGIN IMMEDIATE')"
@@ -169,7 +173,7 @@ def test_the_locks_of_the_file_outlive_a_flush(disk: Disk) -> None:
 def test_a_child_forked_during_a_flush_keeps_no_descriptor_of_the_log(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "SYNC_AFTER", 0.0)
+    monkeypatch.setattr(sqlite_sync, "SYNC_AFTER", 0.0)
     disk.go_on.clear()
     spool = SqliteSpool(str(disk.path), MAX_BYTES, WRITE_KEY)
     add(spool, 1)
@@ -218,7 +222,7 @@ GEVENT = """
 from gevent import monkey; monkey.patch_all()
 import gevent, sys, time
 from gevent import get_hub
-from sentry_segment.spool import sync
+from sentry_segment.spool import sqlite_sync
 from sentry_segment.spool.sqlite import SqliteSpool
 native = monkey.get_original("time", "sleep")
 begun, ended = [], []
@@ -226,7 +230,7 @@ def slow(descriptor):
     begun.append(1)
     native(0.5)
     ended.append(1)
-sync._flush = slow
+sqlite_sync._flush = slow
 spool = SqliteSpool(sys.argv[1], 10_000_000, "key")
 spool.add([b"x"])
 while not begun:
