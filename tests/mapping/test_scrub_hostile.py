@@ -151,7 +151,7 @@ def test_of_endless_texts_nothing_is_sent_unread() -> None:
     assert scrub.referrer("https://shop.example/#" + "a" * 100_000) == "https://shop.example/"
 
 
-@pytest.mark.parametrize("length", [30_000, 39_000, 63_000, 1_000_000])
+@pytest.mark.parametrize("length", [19_000, 39_000, 63_000, 1_000_000])
 @pytest.mark.parametrize("piece", ["a", "111x", "a=1&", "12a ", "%", "a%=%&", "#", "?"])
 def test_how_much_is_looked_at_is_bounded(
     piece: str, length: int, monkeypatch: pytest.MonkeyPatch
@@ -169,7 +169,7 @@ def test_how_much_is_looked_at_is_bounded(
         looked_at.clear()
         if scrub.is_suspicious(f"&{query}&{referrer}"):
             page("", query, referrer)
-        assert sum(looked_at) < 5 * 64_000
+        assert sum(looked_at) < 3 * 64_000
 
 
 def test_parameters_behind_the_first_thousand_are_left_out() -> None:
