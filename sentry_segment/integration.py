@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
 
@@ -12,20 +11,19 @@ from sentry_sdk import Client
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
 
+from sentry_segment.assembly import make_worker, secret_names
 from sentry_segment.delivery.worker import Worker
 from sentry_segment.delivery.workers import Workers, flush_at_exit
 from sentry_segment.guest.forks import is_before_fork_in_c
-from sentry_segment.guest.log import ProblemLog, describe, logger, warn
+from sentry_segment.guest.log import ProblemLog, logger, warn
 from sentry_segment.guest.shutdown import mark_end
-from sentry_segment.mapping.message import NO_FURTHER, Secrets
+from sentry_segment.mapping.message import Secrets
 from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 from sentry_segment.options import WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
 from sentry_segment.sdk.mirror import Mirror
 from sentry_segment.sdk.transport import MirroringTransport
-from sentry_segment.spool.contract import Spool
 from sentry_segment.stats import Stats
-from sentry_segment.wire.api import SegmentApi
 from sentry_segment.wire.network import NetworkOptions
 
 
@@ -163,6 +161,8 @@ class SegmentIntegration(Integration):
         self._options = options
         self._log = ProblemLog()
         self._mirror = Mirror(options, self._log)
+        # Those of each client that comes to it. Nothing is taken out again.
+        self._secret_names: set[str] = set()
 
     def __repr__(self) -> str:
         options = self._options
@@ -240,59 +240,26 @@ class SegmentIntegration(Integration):
         mark_end()
 
     @property
+    def _secrets(self) -> Secrets:
+        """What is filtered besides what Sentry's servers filter by default."""
+        return self._secret_names if self._options.scrub else None
+
+    @property
     def _worker(self) -> Worker | None:
         """That of this process."""
         workers = self._mirror.workers
         return None if workers is None else workers.here()
 
     def _workers_for(self, sentry_options: dict[str, Any]) -> Workers:
+        self._secret_names |= secret_names(sentry_options)
         workers = self._mirror.workers
         if workers is None:
             network = NetworkOptions.from_sentry(sentry_options)
             exit_timeout = sentry_options["shutdown_timeout"]
-            secrets = secrets_of(self._options, sentry_options)
-            make = partial(_make_worker, self._options, network, self._log, exit_timeout, secrets)
+            make = partial(
+                make_worker, self._options, network, self._log, exit_timeout, self._secrets
+            )
             workers = Workers(make)
             # Atomic, unlike an assignment after the question: of what two threads make, one stays.
             workers = self._mirror.__dict__.setdefault("workers", workers)
         return workers
-
-
-def _make_worker(
-    options: Options,
-    network: NetworkOptions,
-    log: ProblemLog,
-    exit_timeout: float,
-    secrets: Secrets,
-    users: set[Hashable],
-) -> Worker:
-    """A worker, with what it calls: Segment's API, and the spool."""
-    api = SegmentApi(options, network)
-    spool = _make_spool(options, log)
-    return Worker(options, api, spool, log, exit_timeout, users, secrets=secrets)
-
-
-def secrets_of(options: Options, sentry_options: dict[str, Any]) -> Secrets:
-    """What is filtered in messages besides what Sentry's servers filter by default.
-
-    Those are the names by which the client's `event_scrubber` filters headers and form fields: its
-    `denylist`, to which the SDK adds the `pii_denylist` unless `send_default_pii` is set.
-    """
-    if not options.scrub:
-        return None
-    names = getattr(sentry_options.get("event_scrubber"), "denylist", None)
-    if not isinstance(names, Iterable):  # of a scrubber of the application's own making
-        return NO_FURTHER
-    return frozenset(name.lower() for name in names if isinstance(name, str))
-
-
-def _make_spool(options: Options, log: ProblemLog) -> Spool | None:
-    if options.spool is None:
-        return None
-    try:
-        from sentry_segment.spool.sqlite import SqliteSpool
-    except ImportError as error:  # some Pythons are built without SQLite
-        text = "The spool can't be used: messages wait in memory alone"
-        log.warn("spool", f"{text} ({describe(error)})")
-        return None
-    return SqliteSpool(options.spool, options.spool_max_bytes, options.write_key)

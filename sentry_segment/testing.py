@@ -26,7 +26,7 @@ from sentry_sdk.transport import Transport
 from sentry_segment.delivery.worker import Worker
 from sentry_segment.delivery.workers import Workers
 from sentry_segment.guest.log import warn
-from sentry_segment.integration import SegmentIntegration, secrets_of
+from sentry_segment.integration import SegmentIntegration
 from sentry_segment.mapping import relay
 from sentry_segment.mapping.encoding import EncodingError, MessageTooLongError, encode
 from sentry_segment.mapping.message import Draft, TrackMessage, parts
@@ -172,8 +172,7 @@ def _attach(integration: SegmentIntegration, client: Any) -> None:
 
             def idle(users: set[Hashable]) -> Worker:
                 api = SegmentApi(bare, NetworkOptions())
-                secrets = secrets_of(bare, client.options)
-                return _Idle(bare, api, None, log, 0.0, users, secrets=secrets)
+                return _Idle(bare, api, None, log, 0.0, users, secrets=integration._secrets)
 
             integration._mirror.__dict__.setdefault("workers", Workers(idle))
         if before is None:

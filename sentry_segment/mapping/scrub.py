@@ -25,9 +25,9 @@ _BEFORE_AUTHORITY = re.compile(
     r"[\0- ]*(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}|(?:https?|wss?|ftp):)[/\\]*", re.IGNORECASE
 )
 _MOST = 40_000  # characters; a message has 32,000 bytes
+_ENDLESS = 64_000  # what is longer is not even looked at for whether there is something to filter
 _MOST_PARAMETERS = 1_000  # which is what Django and PHP take by default
 _AFTER_AUTHORITY = re.compile("[/?#]")
-_SURROGATE = re.compile("([\ud800-\udfff])")
 _DIGITS = "0123456789ABCDEFabcdef"
 _BYTES = {f"{a}{b}".encode(): bytes.fromhex(a + b) for a in _DIGITS for b in _DIGITS}
 _MEANS_SOMETHING = re.compile(r"[\0- \"#%&+<>\x7f]")
@@ -46,19 +46,20 @@ def is_suspicious(texts: str, further: Collection[str] = _NONE) -> bool:
         or sensitive.may_be_in(texts)
     ):
         return True
-    if "%" in texts:
-        texts = _decoded(texts)
-        if sensitive.may_be_in(texts):
-            return True
+    if "%" in texts and sensitive.may_be_in(_decoded(texts)):
+        return True
     return bool(further) and _may_have_name(texts, further)
 
 
 def _may_have_name(texts: str, names: Collection[str]) -> bool:
     """Whether a parameter may have one of these names."""
-    if "+" in texts:
-        texts = texts.replace("+", " ")
-    for before in texts.lower().replace("?", "&").split("=")[:-1]:
-        if before.rpartition("&")[2] in names:
+    for before in texts.replace("+", " ").split("=")[:-1]:
+        name = before.rpartition("&")[2]
+        # It is read only now: a name may have a `&` or `=` that is encoded.
+        if _decoded(name).lower() in names:
+            return True
+        # In a referrer, the address is before it.
+        if "?" in name and _decoded(name.partition("?")[2]).lower() in names:
             return True
     return False
 
@@ -68,8 +69,8 @@ def query(text: str, further: Collection[str] = _NONE) -> str:
 
     What isn't filtered stays as it is written, also where that is no proper query string.
     Parameters behind the first 1,000 are left out, and where something may have to be filtered,
-    those that no message has room for: or they would be looked through in the midst of the
-    application's work.
+    those that no message has room for. So are those of an endless one that it has no room for, for
+    that is not looked at: all this may be in the midst of the application's work.
     """
     return "&".join([_parameter(pair, further) for pair in _bounded(text).split("&")])
 
@@ -85,7 +86,13 @@ def _bounded(query: str) -> str:
 
 def _is_too_long(text: str) -> bool:
     """Whether no message has room for it, and something may have to be filtered in it."""
-    return len(text) > _MOST and ("%" in text or sensitive.may_be_in(text))
+    return len(text) > _MOST and (len(text) > _ENDLESS or "%" in text or sensitive.may_be_in(text))
+
+
+def _without_secrets(text: str) -> str:
+    """A text that is not too long, filtered by what it looks like."""
+    # If it is longer nevertheless, it was looked at already, and has nothing to be filtered.
+    return text if len(text) > _MOST else sensitive.value(text)
 
 
 def _parameter(pair: str, further: Collection[str]) -> str:
@@ -96,7 +103,7 @@ def _parameter(pair: str, further: Collection[str]) -> str:
     if sensitive.is_name(read_name) or read_name.lower() in further:
         return f"{name}={FILTERED}"
     read = _read(value)
-    rest = sensitive.value(read)
+    rest = _without_secrets(read)
     if rest == read:
         return pair
     return f"{name}={rest if read == value else _MEANS_SOMETHING.sub(_encoded, rest)}"
@@ -114,10 +121,8 @@ def _decoded(text: str) -> str:
     """
     if "%" not in text:
         return text
-    try:
-        parts = text.encode().split(b"%")
-    except UnicodeEncodeError:
-        return "".join(map(_decoded, _SURROGATE.split(text)))
+    # A lone surrogate is sent as "?" in any case.
+    parts = text.encode("utf-8", "replace").split(b"%")
     decoded = parts[:1]
     for part in parts[1:]:
         byte = _BYTES.get(part[:2])
@@ -155,9 +160,9 @@ def referrer(text: str, further: Collection[str] = _NONE) -> str:
     address, question_mark, search = address.partition("?")
     if _is_too_long(address):
         return ""
-    rest = sensitive.value(address)
+    rest = _without_secrets(address)
     if rest == FILTERED:
         return FILTERED
-    if "=" in fragment or _is_too_long(fragment) or sensitive.value(fragment) != fragment:
+    if "=" in fragment or _is_too_long(fragment) or _without_secrets(fragment) != fragment:
         hash_sign = fragment = ""
     return f"{rest}{question_mark}{query(search, further)}{hash_sign}{fragment}"

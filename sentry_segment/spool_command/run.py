@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 
+from sentry_segment.assembly import make_spool
 from sentry_segment.guest.log import ProblemLog
-from sentry_segment.integration import _make_spool
 from sentry_segment.options import WRITE_KEY_VARIABLE, Options
 from sentry_segment.spool.contract import Spool, SpoolError
 from sentry_segment.spool_command.discard import discard
@@ -63,7 +63,7 @@ def run(
 
 def _spool(options: Options) -> Spool:
     """A spool as the integration makes it."""
-    spool = _make_spool(options, ProblemLog())
+    spool = make_spool(options, ProblemLog())
     if spool is None:
         raise SpoolError("The spool can't be used: this Python has no SQLite")
     return spool

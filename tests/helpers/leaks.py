@@ -74,4 +74,6 @@ def page(
     return scrub.url(url, further), scrub.query(search, further), scrub.referrer(referrer, further)
 
 
-FURTHER = frozenset({"session", "x-key", "my key", "schlüssel"})
+FURTHER = frozenset(
+    {"session", "x-key", "my key", "schlüssel", "a?b", "c+d", "e&f", "g=h"},
+)

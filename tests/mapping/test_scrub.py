@@ -127,7 +127,7 @@ def test_a_query_string_is_as_it_was_but_for_what_is_filtered(query: str) -> Non
         ("p%61ssword=x&a=%zz&&=&%", "p%61ssword=[Filtered]&a=%zz&&=&%"),
         ("password=", "password="),
         ("\ud800=\udfff&token=\ud800", "\ud800=\udfff&token=[Filtered]"),
-        ("a=\ud800%20Bearer%20x", "a=\ud800+[Filtered]"),
+        ("a=\ud800%20Bearer%20x", "a=?+[Filtered]"),  # in which it has no UTF-8
     ],
 )
 def test_query_strings(query: str, expected: str) -> None:
@@ -144,11 +144,15 @@ def test_query_strings(query: str, expected: str) -> None:
         ("schl%C3%BCssel=1&SCHLÜSSEL=2", "schl%C3%BCssel=[Filtered]&SCHLÜSSEL=[Filtered]"),
         ("session=&session", "session=&session"),
         ("a=session&%=b", "a=session&%=b"),
+        ("a%3Fb=1&c%2BD=2", "a%3Fb=[Filtered]&c%2BD=[Filtered]"),
+        ("e%26f=1&g%3Dh=2", "e%26f=[Filtered]&g%3Dh=[Filtered]"),
     ],
 )
 def test_further_names_filter_as_in_the_sdk(query: str, expected: str) -> None:
     """Compared as a whole, in any case."""
-    assert scrub.query(query, FURTHER) == expected
+    for pair in query.split("&"):
+        may_change = scrub.is_suspicious(f"http://h/&{pair}&", FURTHER)
+        assert may_change or scrub.query(pair, FURTHER) == pair
     assert page("", query, f"http://h/?{query}", FURTHER) == (
         "",
         expected,
@@ -258,6 +262,7 @@ def test_the_cheap_check_of_a_page_lets_nothing_through(query: str, search: str,
     """What is decided of a page as a whole is what is decided of each of its texts."""
     url = "https://u:p@h/" if at else "https://h/"
     texts = (url, query, f"{url}?{search}")
-    for further in (frozenset[str](), frozenset({query.partition("=")[0].lower(), "page"})):
+    name = unquote_plus(query.partition("=")[0]).lower()
+    for further in (frozenset[str](), frozenset({name, "page"})):
         is_suspicious = scrub.is_suspicious("&".join(texts), further)
         assert is_suspicious or page(*texts, further) == texts

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ import sentry_sdk
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
 from collector import Collector, Reply
+from scripts import run
+from sentry_segment import SegmentIntegration
 from sentry_segment.testing import capture_messages
 from sqlite_spools import kept, wait_until
-from support import Init
+from support import WRITE_KEY, Init
 
 SECRET = "s3cr3t"
 SEARCH = f"page=1&token={SECRET}&coupon={SECRET}&session={SECRET}"
@@ -25,9 +30,11 @@ REQUEST: dict[str, Any] = {
 OWN = EventScrubber(denylist=[*DEFAULT_DENYLIST, "Coupon"])
 
 
-def capture() -> None:
+def capture(**request: Any) -> None:
+    """Capture an error, of the request with these fields alone, else of `REQUEST`."""
+    request = request or REQUEST
     sentry_sdk.set_user({"id": "u1"})
-    sentry_sdk.capture_event({"exception": {"values": [{"type": "KeyError"}]}, "request": REQUEST})
+    sentry_sdk.capture_event({"exception": {"values": [{"type": "KeyError"}]}, "request": request})
 
 
 def page_of(message: Any) -> dict[str, str]:
@@ -90,8 +97,9 @@ def test_nothing_unfiltered_is_on_disk(collector: Collector, init: Init, tmp_pat
     capture()
     wait_until(lambda: integration.stats.spooled == 1)
     assert [page_of(message)["url"] for message in kept(spool)] == ["https://shop.example/cart"]
-    files = [path for path in tmp_path.iterdir() if SECRET.encode() in path.read_bytes()]
-    assert files == []
+    on_disk = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert b"https://shop.example/cart" in on_disk["spool.db-wal"]
+    assert SECRET.encode() not in b"".join(on_disk.values())
 
 
 def test_on_error_and_the_log_get_it_filtered(
@@ -161,3 +169,110 @@ def test_where_it_has_none_the_default_rules_hold(
     capture()
     [message] = collector.wait_for_messages(1)
     assert "token=[Filtered]" in page_of(message)["search"]
+
+
+def test_a_generator_of_names_is_left_to_the_applications_scrubber(
+    collector: Collector, init: Init
+) -> None:
+    names = (name for name in ("coupon", "invite"))
+    init(event_scrubber=OwnScrubber(names))
+    capture()
+    [message] = collector.wait_for_messages(1)
+    assert "token=[Filtered]" in page_of(message)["search"]
+    assert list(names) == ["coupon", "invite"]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset, dict.fromkeys])
+def test_the_names_may_be_in_any_collection(
+    kind: Callable[..., Any], collector: Collector, init: Init
+) -> None:
+    many = [f"name{number}" for number in range(100_000)]
+    init(event_scrubber=OwnScrubber(kind([*many, "Coupon"])))
+    capture(query_string="coupon=1&name99999=2&name=3")
+    [message] = collector.wait_for_messages(1)
+    assert page_of(message)["search"] == "coupon=[Filtered]&name99999=[Filtered]&name=3"
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("GIFT-CODE=1&gift_code=2", "GIFT-CODE=[Filtered]&gift_code=2"),
+        ("gift%2dcode=1&g%49ft-code=2", "gift%2dcode=[Filtered]&g%49ft-code=[Filtered]"),
+        ("a%26b=1&a&b=1", "a%26b=[Filtered]&a&b=1"),
+        ("c%2Bd=1", "c%2Bd=[Filtered]"),
+        ("c+d=1", "c+d=1"),
+        ("na%C3%AFve=1", "na%C3%AFve=[Filtered]"),
+    ],
+)
+def test_a_name_counts_in_any_case_and_however_it_is_encoded(
+    query: str, expected: str, recursive: bool, collector: Collector, init: Init
+) -> None:
+    own = EventScrubber(denylist=["Gift-Code", "A&B", "C+D", "NAÏVE"], recursive=recursive)
+    init(event_scrubber=own)
+    capture(query_string=query)
+    [message] = collector.wait_for_messages(1)
+    assert page_of(message)["search"] == expected
+
+
+@pytest.mark.parametrize("send_default_pii", [False, True])
+@pytest.mark.filterwarnings("ignore:The send_default_pii option:DeprecationWarning")
+def test_what_is_personal_counts_unless_it_is_to_be_sent(
+    send_default_pii: bool, collector: Collector, init: Init
+) -> None:
+    init(send_default_pii=send_default_pii)
+    capture(query_string="remote_addr=192.0.2.1&session=2")
+    [message] = collector.wait_for_messages(1)
+    address = "192.0.2.1" if send_default_pii else "[Filtered]"
+    assert page_of(message)["search"] == f"remote_addr={address}&session=[Filtered]"
+
+
+@pytest.mark.parametrize("key", [WRITE_KEY, ""], ids=["sent", "collected"])
+def test_where_clients_share_an_integration_the_names_of_each_count(
+    key: str, collector: Collector
+) -> None:
+    shared = SegmentIntegration(key, host=collector.url)
+    with capture_messages() as messages:
+        for names in (["coupon"], ["invite"]):
+            own = EventScrubber(denylist=names)
+            sentry_sdk.init(dsn=collector.dsn, integrations=[shared], event_scrubber=own)
+            capture(query_string="coupon=1&invite=2&page=3")
+    assert [page_of(message)["search"] for message in messages] == [
+        "coupon=[Filtered]&invite=2&page=3",
+        "coupon=[Filtered]&invite=[Filtered]&page=3",
+    ]
+
+
+def test_a_pickled_integration_filters_as_it_did(collector: Collector) -> None:
+    for scrub, expected in ((True, "[Filtered]"), (False, "1")):
+        given = SegmentIntegration(WRITE_KEY, host=collector.url, scrub=scrub)
+        copy = pickle.loads(pickle.dumps(given))
+        own = EventScrubber(denylist=["coupon"])
+        sentry_sdk.init(dsn=collector.dsn, integrations=[copy], event_scrubber=own)
+        capture(query_string="coupon=1")
+        assert copy.flush(30.0)
+        assert page_of(collector.messages[-1])["search"] == f"coupon={expected}"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_childs_messages_are_filtered(collector: Collector) -> None:
+    ended = run(
+        collector,
+        f"""
+        from sentry_sdk.scrubber import EventScrubber
+
+        integration = init(event_scrubber=EventScrubber(denylist=["coupon"]))
+        event = {{"exception": {{"values": [{{}}]}}, "request": {{"query_string": {SEARCH!r}}}}}
+        sentry_sdk.capture_event(event)
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0
+        else:
+            sentry_sdk.capture_event(event)
+            assert integration.flush(30.0)
+            os._exit(0)
+        """,
+    )
+    assert ended.status == 0, ended.err
+    assert len(collector.messages) == 2
+    for message in collector.messages:
+        assert page_of(message)["search"].startswith("page=1&token=[Filtered]&coupon=[Filtered]")
