@@ -1,4 +1,4 @@
-"""The command line: `python -m sentry_segment check`."""
+"""The command line: `python -m sentry_segment COMMAND`."""
 
 from __future__ import annotations
 
@@ -7,44 +7,33 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from sentry_segment._version import __version__
-from sentry_segment.check.run import EVENT_NAME, USER_ID, check
-from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, Options
+from sentry_segment.check import command as check
+from sentry_segment.inspector import command as inspector
+from sentry_segment.spool_command import command as spool
 
-_CHECK = f"""\
-Sends one test message to Segment, as the integration sends errors, and prints each step with its
-time. Where a step fails, it says what to do. Nothing is sent to Sentry.
-
-The message is a track call named "{EVENT_NAME}", of the user "{USER_ID}".
-"""
-_CHECK_END = """\
-The environment's proxy and certificates are used: HTTPS_PROXY, HTTP_PROXY, NO_PROXY,
-SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CLIENT_CERT_FILE, CLIENT_KEY_FILE. What you pass to
-sentry_sdk.init instead (https_proxy, ca_certs) is not known here: set the variables for it.
-
-exit status:
-  0    the message was taken
-  1    a step failed
-  2    a wrong argument
-  130  interrupted
-"""
+# Each is a module with HELP (a line), DESCRIPTION, END, `add_to(parser)` for its arguments, and
+# `run(given)`, which returns the exit status, and raises `TypeError`, `ValueError` or
+# `ImportError` for a wrong argument. What needs an extra is imported by `run`.
+COMMANDS: dict[str, Any] = {"check": check, "inspector": inspector, "spool": spool}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
-    given, unknown = parser().parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    program = parser()
+    _look_at_name(words, program)
+    given, unknown = program.parse_known_args(words)
     command: argparse.ArgumentParser = given.parser
     if unknown:  # not shown: one may be the write key
         command.error("an argument too many")
     try:
-        options = _options(given)
-    except (TypeError, ValueError) as error:
+        status: int = COMMANDS[given.command].run(given)
+    except (TypeError, ValueError, ImportError) as error:
         command.error(str(error))
-    source = WRITE_KEY_VARIABLE if given.write_key is None else "--write-key"
-    try:
-        return 0 if check(options, source) else 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -53,6 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    return status
+
+
+def _look_at_name(words: list[str], program: argparse.ArgumentParser) -> None:
+    """Exits where no command is named, or one that there is not."""
+    if not words:
+        program.print_help(sys.stderr)
+        program.exit(2)
+    named = next((word for word in words if not word.startswith("-")), None)
+    if named is None or named in COMMANDS:
+        return
+    near = get_close_matches(named, COMMANDS, 1)
+    if near:
+        program.error(f"there is no command {named!r}: did you mean {near[0]!r}?")
+    # What is like none of them is not shown: it may be the write key, in a wrong place.
+    program.error(f"there is no such command: expected one of {', '.join(COMMANDS)}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,52 +74,17 @@ def parser() -> argparse.ArgumentParser:
     )
     program.add_argument("--version", action="version", version=f"sentry-segment {__version__}")
     commands = program.add_subparsers(dest="command", required=True, title="commands")
-    command = commands.add_parser(
-        "check",
-        help="tell whether this machine can deliver to Segment",
-        description=_CHECK,
-        epilog=_CHECK_END,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(parser=command)
-    command.add_argument(
-        "--write-key",
-        metavar="KEY",
-        help=f"the source's write key (default: {WRITE_KEY_VARIABLE}, where other users of this "
-        f"machine do not see it)",
-    )
-    command.add_argument(
-        "--host",
-        metavar="URL",
-        default=DEFAULT_HOST,
-        help="as the integration's option (default: %(default)s)",
-    )
-    command.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=float,
-        default=10.0,
-        help="for all of it (default: %(default)s)",
-    )
+    for name, command in COMMANDS.items():
+        made = commands.add_parser(
+            name,
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=command.END,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(parser=made)
+        command.add_to(made)
     return program
-
-
-def _options(given: argparse.Namespace) -> Options:
-    """Checked as the integration's, whose constructor would log lines besides."""
-    return Options(
-        write_key=given.write_key,
-        host=given.host,
-        event_name=EVENT_NAME,
-        before_track=None,
-        on_error=None,
-        max_queue_size=1,
-        rate_limit=(1, 1.0),
-        timeout=given.timeout,
-        scrub=True,
-        gzip=False,
-        spool=None,
-        spool_max_bytes=1_000_000,
-    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Collection, Hashable
 from functools import partial
 from typing import Any
 
@@ -12,19 +11,19 @@ from sentry_sdk import Client
 from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations import logging as sentry_logging
 
+from sentry_segment.assembly import make_worker, secret_names
 from sentry_segment.delivery.worker import Worker
 from sentry_segment.delivery.workers import Workers, flush_at_exit
 from sentry_segment.guest.forks import is_before_fork_in_c
-from sentry_segment.guest.log import ProblemLog, describe, logger, warn
+from sentry_segment.guest.log import ProblemLog, logger, warn
 from sentry_segment.guest.shutdown import mark_end
 from sentry_segment.mapping.message import Secrets
-from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
+from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
+from sentry_segment.options import WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
 from sentry_segment.sdk.mirror import Mirror
 from sentry_segment.sdk.transport import MirroringTransport
-from sentry_segment.spool.contract import Spool
 from sentry_segment.stats import Stats
-from sentry_segment.wire.api import SegmentApi
 from sentry_segment.wire.network import NetworkOptions
 
 
@@ -40,7 +39,8 @@ class SegmentIntegration(Integration):
         write_key: the Segment source's write key; `None` reads the environment variable
             `SEGMENT_WRITE_KEY`. Where it is empty, the integration does nothing, and says so in
             its log.
-        host: base URL of Segment, `https://api.segment.io`, or of a collector compatible with it.
+        host: base URL of Segment, or of a collector compatible with it; `None` reads the
+            environment variable `SEGMENT_HOST`, and is `https://api.segment.io` without one.
             Workspaces in the EU have `https://events.eu1.segmentapis.com`.
         event_name: the track calls' `event`.
         before_track: `(message, event) -> message or None`, called in the capturing thread with
@@ -62,8 +62,21 @@ class SegmentIntegration(Integration):
             leaves there is sent by the next with the same write key. Processes of one user on one
             machine may share it. Its folder must exist. `None`: messages wait in memory alone.
         spool_max_bytes: size up to which the file grows; past it the newest messages are dropped.
+        anonymous: whether errors of visitors without a user id are mirrored too, by the anonymous
+            id of Segment's: from `set_anonymous_id`, else from the cookie `ajs_anonymous_id` where
+            the event has it.
+        sentry_url: base URL of the organization in Sentry, such as `https://acme.sentry.io` or
+            `https://sentry.example.com/organizations/acme`: adds a link to the event,
+            `properties.sentryUrl`.
+        oauth_client_id: the id of an OAuth application in Segment, which with the next two takes
+            the place of Basic authentication. Needs `pip install "sentry-segment[oauth]"`.
+        oauth_client_key: its RSA private key, as text in PEM form.
+        oauth_key_id: the id that Segment shows for that key.
+        oauth_auth_server: base URL of the server that tokens come from.
+        oauth_scope: what the tokens are for.
 
     Raises:
+        ImportError: `oauth_client_key` is given, and the extra `oauth` is not installed.
         TypeError: an option has a value of a wrong type. The error names the option.
         ValueError: an option has a value that is not allowed. The error names the option.
     """
@@ -74,7 +87,7 @@ class SegmentIntegration(Integration):
         self,
         write_key: str | None = None,
         *,
-        host: str = DEFAULT_HOST,
+        host: str | None = None,
         event_name: str = "Error Captured",
         before_track: BeforeTrack | None = None,
         on_error: OnError | None = None,
@@ -85,11 +98,18 @@ class SegmentIntegration(Integration):
         scrub: bool = True,
         spool: str | os.PathLike[str] | None = None,
         spool_max_bytes: int = 100_000_000,
+        anonymous: bool = False,
+        sentry_url: str | None = None,
+        oauth_client_id: str | None = None,
+        oauth_client_key: str | None = None,
+        oauth_key_id: str | None = None,
+        oauth_auth_server: str = DEFAULT_AUTH_SERVER,
+        oauth_scope: str = DEFAULT_SCOPE,
     ) -> None:
         try:
             options = Options(
                 write_key=write_key,  # type: ignore[arg-type]  # None becomes the environment's
-                host=host,
+                host=host,  # type: ignore[arg-type]  # so does this
                 event_name=event_name,
                 before_track=before_track,
                 on_error=on_error,
@@ -100,23 +120,41 @@ class SegmentIntegration(Integration):
                 scrub=scrub,
                 spool=spool,  # type: ignore[arg-type]  # becomes a string
                 spool_max_bytes=spool_max_bytes,
+                anonymous=anonymous,
+                sentry_url=sentry_url,
+                oauth_client_id=oauth_client_id,
+                oauth_client_key=oauth_client_key,
+                oauth_key_id=oauth_key_id,
+                oauth_auth_server=oauth_auth_server,
+                oauth_scope=oauth_scope,
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ImportError) as error:
             raise error.with_traceback(None) from None
         finally:
             # Sentry shows the variables of the frames of a traceback, and of a log line: none of
             # ours is to hold the key.
-            write_key = None
+            write_key = oauth_client_key = None
         self._begin(options)
         if not self._options.write_key:
             warn(
                 "No write key: errors are not mirrored to Segment. "
                 f"Pass write_key, or set the environment variable {WRITE_KEY_VARIABLE}"
             )
-        elif self._options.is_plain_http:
+            return
+        if self._options.is_placeholder:
+            warn(
+                "write_key looks like a placeholder: nothing will arrive. "
+                "Pass the write key of your Segment source"
+            )
+        if self._options.is_plain_http:
             warn(
                 f"host is {self._options.host}: messages and the write key will cross the network "
                 f"unencrypted"
+            )
+        elif self._options.has_plain_auth_server:
+            warn(
+                f"oauth_auth_server is {self._options.oauth_auth_server}: tokens will cross the "
+                f"network unencrypted"
             )
 
     def _begin(self, options: Options) -> None:
@@ -195,7 +233,8 @@ class SegmentIntegration(Integration):
         # Should two threads come by here at once, each wraps the bare transport, and either of the
         # wrappers may stay.
         workers = self._workers_for(client.options)
-        mirroring = MirroringTransport(transport, self._mirror, workers, integration=self)
+        link = self._options.sentry_link(client.options.get("dsn"))
+        mirroring = MirroringTransport(transport, self._mirror, workers, self, link)
         if client.transport is transport:  # and was not closed by another thread meanwhile
             client.transport = mirroring
         mark_end()
@@ -212,54 +251,15 @@ class SegmentIntegration(Integration):
         return None if workers is None else workers.here()
 
     def _workers_for(self, sentry_options: dict[str, Any]) -> Workers:
-        self._secret_names |= _names_in(sentry_options)
+        self._secret_names |= secret_names(sentry_options)
         workers = self._mirror.workers
         if workers is None:
             network = NetworkOptions.from_sentry(sentry_options)
             exit_timeout = sentry_options["shutdown_timeout"]
             make = partial(
-                _make_worker, self._options, network, self._log, exit_timeout, self._secrets
+                make_worker, self._options, network, self._log, exit_timeout, self._secrets
             )
             workers = Workers(make)
             # Atomic, unlike an assignment after the question: of what two threads make, one stays.
             workers = self._mirror.__dict__.setdefault("workers", workers)
         return workers
-
-
-def _make_worker(
-    options: Options,
-    network: NetworkOptions,
-    log: ProblemLog,
-    exit_timeout: float,
-    secrets: Secrets,
-    users: set[Hashable],
-) -> Worker:
-    """A worker, with what it calls: Segment's API, and the spool."""
-    api = SegmentApi(options, network)
-    spool = _make_spool(options, log)
-    return Worker(options, api, spool, log, exit_timeout, users, secrets=secrets)
-
-
-def _names_in(sentry_options: dict[str, Any]) -> set[str]:
-    """The names by which the client's `event_scrubber` filters headers and form fields.
-
-    Those are its `denylist`, to which the SDK adds the `pii_denylist` unless `send_default_pii` is
-    set.
-    """
-    names = getattr(sentry_options.get("event_scrubber"), "denylist", None)
-    # Of a scrubber of the application's own making it may be anything: a generator is its own.
-    if not isinstance(names, Collection):
-        return set()
-    return {name.lower() for name in names if isinstance(name, str)}
-
-
-def _make_spool(options: Options, log: ProblemLog) -> Spool | None:
-    if options.spool is None:
-        return None
-    try:
-        from sentry_segment.spool.sqlite import SqliteSpool
-    except ImportError as error:  # some Pythons are built without SQLite
-        text = "The spool can't be used: messages wait in memory alone"
-        log.warn("spool", f"{text} ({describe(error)})")
-        return None
-    return SqliteSpool(options.spool, options.spool_max_bytes, options.write_key)

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
+from sentry_segment import oauth_options
 from sentry_segment.mapping.message import TrackMessage
+from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 
 BeforeTrack = Callable[[TrackMessage, dict[str, Any]], TrackMessage | None]
 OnError = Callable[[Exception, list[TrackMessage]], None]
 
 DEFAULT_HOST = "https://api.segment.io"
 WRITE_KEY_VARIABLE = "SEGMENT_WRITE_KEY"
+HOST_VARIABLE = "SEGMENT_HOST"
 MIN_SPOOL_BYTES = 1_000_000
+QUOTES = ("'", '"', "`", "\u2018", "\u2019", "\u201c", "\u201d")
 _MOST_SECONDS = 1e6  # Python's waits, and those of sockets, can't be told of all numbers
+# Segment's keys are letters and digits at random. These are in examples, and in templates that
+# nobody has filled in.
+_PLACEHOLDER = re.compile(
+    r"[<>{}\[\]$%*]|\.\.\.|\u2026|write.?key|place.?holder|change.?me|replace.?me|example|x{4}"
+    r"|^(?:your|my|any|some)\b|^(?:test|none|null|undefined|todo|secret)$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,13 @@ class Options:
     scrub: bool
     spool: str | None
     spool_max_bytes: int
+    anonymous: bool = False
+    sentry_url: str | None = None
+    oauth_client_id: str | None = None
+    oauth_client_key: str | None = None
+    oauth_key_id: str | None = None
+    oauth_auth_server: str = DEFAULT_AUTH_SERVER
+    oauth_scope: str = DEFAULT_SCOPE
 
     def __post_init__(self) -> None:
         check = object.__setattr__  # the dataclass is frozen; this is its constructor
@@ -48,11 +67,18 @@ class Options:
         _whole_number("max_queue_size", self.max_queue_size)
         check(self, "rate_limit", _rate_limit(self.rate_limit))
         check(self, "timeout", _positive_number("timeout", self.timeout))
-        for name in ("gzip", "scrub"):
+        for name in ("gzip", "scrub", "anonymous"):
             if not isinstance(getattr(self, name), bool):
                 _wrong_type(name, getattr(self, name), "True or False")
         check(self, "spool", _spool(self.spool))
         _whole_number("spool_max_bytes", self.spool_max_bytes, minimum=MIN_SPOOL_BYTES)
+        check(self, "sentry_url", _sentry_url(self.sentry_url))
+        for name in oauth_options.CLIENT:
+            check(self, name, oauth_options.client_text(name, getattr(self, name)))
+        check(self, "oauth_auth_server", _auth_server(self.oauth_auth_server))
+        check(self, "oauth_scope", oauth_options.scope(self.oauth_scope))
+        if self.write_key:  # without one nothing is sent, and a developer's machine has no key
+            oauth_options.check_client({n: getattr(self, n) for n in oauth_options.CLIENT})
 
     @property
     def masked_write_key(self) -> str:
@@ -60,10 +86,32 @@ class Options:
         return mask(self.write_key)
 
     @property
+    def is_placeholder(self) -> bool:
+        """Whether the write key is one that stands in an example."""
+        return _PLACEHOLDER.search(self.write_key) is not None
+
+    @property
     def is_plain_http(self) -> bool:
         """Whether the messages and the write key would cross a network unencrypted."""
-        parts = urlsplit(self.host)
-        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+        return _is_plain_http(self.host)
+
+    @property
+    def has_plain_auth_server(self) -> bool:
+        """Whether OAuth tokens would."""
+        return self.oauth_client_key is not None and _is_plain_http(self.oauth_auth_server)
+
+    def sentry_link(self, dsn: str | None) -> str:
+        """What links to the events of this DSN's project begin with, before the event's id; `""`
+        without a `sentry_url`.
+
+        It is a search for the event's id, which opens the event
+        (https://docs.sentry.io/concepts/search/).
+        """
+        if self.sentry_url is None:
+            return ""
+        project = urlsplit(dsn or "").path.rstrip("/").rpartition("/")[2]
+        search = f"project={project}&query=" if project.isdecimal() else "query="
+        return f"{self.sentry_url}/issues/?{search}"
 
     def __repr__(self) -> str:
         return f"Options(write_key={self.masked_write_key!r}, host={self.host!r})"
@@ -88,38 +136,80 @@ def _write_key(value: object) -> str:
         raise ValueError(
             "write_key: expected a Segment source's write key; got one with bytes that are no text"
         )
-    return value.strip()  # keys read from a file often end with a newline
+    value = _bare("write_key", value, "a Segment source's write key")
+    return value if value.strip() else ""
+
+
+def _bare(option: str, value: str, accepted: str) -> str:
+    """The value without the end of a line, which those read from a file often have.
+
+    Raises `ValueError`, which does not show it, where there is something else around it.
+    """
+    value = value.rstrip("\r\n")
+    around = None
+    if value[:1] in QUOTES or value[-1:] in QUOTES:
+        around = "quotes"
+    elif value.strip() and value != value.strip():
+        around = "spaces"
+    if value and around:
+        raise ValueError(
+            f"{option}: expected {accepted}; got one with {around} around it, "
+            f"as a file of environment variables may leave them: remove them"
+        )
+    return value
 
 
 def _host(value: object) -> str:
+    if value is None:
+        value = os.environ.get(HOST_VARIABLE) or DEFAULT_HOST
+    accepted = (
+        f"the base URL of Segment or of a compatible collector, such as {DEFAULT_HOST!r}, "
+        f"or None to read the environment variable {HOST_VARIABLE}"
+    )
+    reason = "the write key is what Segment authenticates by: pass it as write_key"
+    url = _url("host", value, accepted, reason)
+    return url.removesuffix("/v1").rstrip("/")
+
+
+def _sentry_url(value: object) -> str | None:
+    if value is None:
+        return None
+    accepted = (
+        "the base URL of an organization in Sentry, such as 'https://acme.sentry.io' or "
+        "'https://sentry.example.com/organizations/acme', or None"
+    )
+    return _url("sentry_url", value, accepted, "who opens the link is logged in by then")
+
+
+def _auth_server(value: object) -> str:
+    accepted = (
+        f"the base URL of the authorization server, such as {oauth_options.DEFAULT_AUTH_SERVER!r}"
+    )
+    return _url("oauth_auth_server", value, accepted, "the client's key is what is signed with")
+
+
+def _url(option: str, value: object, accepted: str, without_user: str) -> str:
+    """An http(s) URL without a `/` at its end."""
     if not isinstance(value, str):
-        _wrong_type("host", value, f"an http(s) URL such as {DEFAULT_HOST!r}")
-    text = value.strip()
+        _wrong_type(option, value, accepted)
+    text = _bare(option, value, accepted)
     try:
         parts = urlsplit(text)
         _ = parts.port  # raises where it is not a number from 0 to 65535
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
-        _wrong_host(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        _wrong_host(value)
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(
-            "host: expected a URL without user name and password; "
-            "the write key is what Segment authenticates by: pass it as write_key"
-        )
-    if parts.query or parts.fragment or any(c <= " " or c == "\x7f" for c in text):
-        _wrong_host(value)
-    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
-    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+        is_url = False
+    if is_url and (parts.username is not None or parts.password is not None):
+        raise ValueError(f"{option}: expected a URL without user name and password; {without_user}")
+    if not is_url or parts.query or parts.fragment or any(c <= " " or c == "\x7f" for c in text):
+        shown = text.rpartition("@")[2]  # without a password
+        raise ValueError(f"{option}: expected {accepted}; got {shown!r}")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
-def _wrong_host(value: str) -> NoReturn:
-    if "@" in value:
-        value = value.rpartition("@")[2]  # without a password
-    raise ValueError(
-        f"host: expected the base URL of Segment or of a compatible collector, "
-        f"such as {DEFAULT_HOST!r}; got {value!r}"
-    )
+def _is_plain_http(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def is_loopback(hostname: str) -> bool:

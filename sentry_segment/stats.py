@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 # The words of Sentry's client reports (https://develop.sentry.dev/sdk/telemetry/client-reports/),
 # and the name of our own hook beside Sentry's "before_send".
@@ -38,7 +39,14 @@ class Stats:
             or were stopped for longer than a lease. They count in `spooled`, then in `delivered`
             or `dropped`.
         delivered: messages that Segment took.
+        requests: requests that were made.
         retries: requests that were made again.
+        bytes_sent: bytes of their bodies, as they were sent: compressed with `gzip`.
+        oldest_age: seconds that the oldest message waits which is in `queued` or `spooled`: since
+            it was captured, or taken over. 0 where none does. What came while the thread waited
+            (a backoff, say) counts from the end of that wait, or from when `stats` was read.
+        last_delivery: when Segment took a message for the latest time, in seconds of Unix time;
+            `None` where it has taken none.
         dropped: messages for each reason: `queue_overflow` (the queue or the spool was full),
             `before_track` (the hook dropped the message, raised, or returned something else than a
             message), `send_error` (Segment refused the message for
@@ -55,7 +63,11 @@ class Stats:
     spooled: int = 0
     recovered: int = 0
     delivered: int = 0
+    requests: int = 0
     retries: int = 0
+    bytes_sent: int = 0
+    oldest_age: float = 0.0
+    last_delivery: float | None = None
     dropped: Mapping[str, int] = field(default_factory=_nothing_dropped)
     last_error: str | None = None
 
@@ -74,22 +86,27 @@ class Counters:
         self.delivered = 0
         self.collected = 0
         """Messages that were never put, for a test has them (`sentry_segment.testing`)."""
+        self.last_delivery: float | None = None
         self.retries = 0
         self.last_error: str | None = None
+
+    def deliver(self, messages: int) -> None:
+        with self.lock:
+            self.delivered += messages
+            self.last_delivery = time.time()
 
     def drop(self, reason: DropReason, messages: int = 1) -> None:
         with self.lock:
             self._dropped[reason] += messages
 
-    def snapshot(self, mirrored: int, queued: int, spooled: int, recovered: int) -> Stats:
-        """To be called with the lock held."""
+    def snapshot(self, mirrored: int, **others: Any) -> Stats:
+        """Counted here, with what is counted elsewhere. To be called with the lock held."""
         return Stats(
             mirrored=mirrored + self.collected,
-            queued=queued,
-            spooled=spooled,
-            recovered=recovered,
             delivered=self.delivered + self.collected,
             retries=self.retries,
+            last_delivery=self.last_delivery,
             dropped=MappingProxyType(dict(self._dropped)),
             last_error=self.last_error,
+            **others,
         )

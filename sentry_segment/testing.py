@@ -185,10 +185,10 @@ def _attach(integration: SegmentIntegration, client: Any) -> None:
             _detach.append((client, before, since))
 
 
-def _mirror(mirror: Mirror, envelope: Envelope) -> None:
-    _usual_mirror(mirror, envelope)
+def _mirror(mirror: Mirror, envelope: Envelope, sentry_link: str = "") -> None:
+    _usual_mirror(mirror, envelope, sentry_link)
     event = envelope.get_event()
-    reason = mirror.guarded(_why_not, event)
+    reason = mirror.guarded(_why_not, mirror, event)
     if reason:
         warn(f"An event was not mirrored to Segment: {reason}")
 
@@ -204,11 +204,16 @@ def _drop(mirror: Mirror, reason: Any, text: str, quiet: bool = False) -> None:
         warn(text)
 
 
-def _why_not(event: Any) -> str | None:
-    if event is None or parts(event, "") is not None:
+def _why_not(mirror: Mirror, event: Any) -> str | None:
+    if event is None or parts(event, "", mirror.visitor) is not None:
         return None
     if relay.first_exception(event.get("exception")) is None:
         return "it has no exception"
+    if mirror.visitor is not None:
+        return (
+            "neither its user nor its visitor has an id; have sentry_sdk.set_user or "
+            "sentry_segment.set_anonymous_id set one"
+        )
     return "its user has no id; have sentry_sdk.set_user set one"
 
 

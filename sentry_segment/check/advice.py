@@ -15,11 +15,17 @@ import httpx
 
 from sentry_segment.check.route import Route
 from sentry_segment.guest.log import describe
+from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER
 from sentry_segment.options import DEFAULT_HOST, WRITE_KEY_VARIABLE
 from sentry_segment.wire.verdict import Outcome, Verdict
 
 EU_HOST = "https://events.eu1.segmentapis.com"
+EU_AUTH_SERVER = "https://oauth2.eu1.segmentapis.com"
 
+PLACEHOLDER = (
+    "It looks like a placeholder, and not like a key. In Segment: Connections > Sources > your "
+    "source > Settings > API Keys."
+)
 NO_KEY = (
     f"Set {WRITE_KEY_VARIABLE}, or pass --write-key. In Segment: Connections > Sources > your "
     f"source > Settings > API Keys. Without a key nothing is mirrored."
@@ -195,10 +201,34 @@ def _broken(error: Exception, step: str, route: Route) -> Failure:
     )
 
 
-def for_answer(verdict: Verdict, location: str, route: Route) -> Failure:
+def for_token(status: int | None) -> str:
+    """For an answer of the authorization server in which there is no token."""
+    if status == 429:
+        advice = "The server is reached, and takes no more requests for the moment."
+    elif status is not None and status >= 500:
+        advice = "This machine is all right, and the authorization server has a problem."
+    elif status in (400, 401, 403):
+        advice = (
+            "The client was refused, or a firewall refuses the request. Compare its id, the key's "
+            "id, the key and the scope with Settings > Workspace settings > Access Management > "
+            f"OAuth application. Regions are apart: --oauth-auth-server {DEFAULT_AUTH_SERVER}, in "
+            f"the EU {EU_AUTH_SERVER}."
+        )
+    else:
+        advice = "No authorization server answers so. Check --oauth-auth-server."
+    return f"{advice} Errors would be kept and tried again."
+
+
+def for_answer(verdict: Verdict, location: str, route: Route, by_token: bool) -> Failure:
     """For an answer by which the message is not taken."""
     status = verdict.status or 0
     advice = _for_status(status, location, route)
+    if by_token and status in (401, 403):
+        advice = (
+            "A new OAuth token was refused. In Segment, the OAuth application must be connected to "
+            f"the source with this write key. Regions are apart: --host {DEFAULT_HOST}, in the EU "
+            f"{EU_HOST} with --oauth-auth-server {EU_AUTH_SERVER}."
+        )
     if verdict.retry_after is not None:
         advice += f" It asks for a pause of {verdict.retry_after:.0f} s."
     kept = verdict.outcome is Outcome.RETRY

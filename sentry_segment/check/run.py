@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from uuid import uuid4
 
@@ -21,7 +22,8 @@ from sentry_segment.mapping.message import TrackMessage
 from sentry_segment.options import DEFAULT_HOST, Options
 from sentry_segment.wire.api import Answer, SegmentApi
 from sentry_segment.wire.network import NetworkOptions
-from sentry_segment.wire.verdict import Outcome, judge
+from sentry_segment.wire.oauth import TokenError, Tokens
+from sentry_segment.wire.verdict import Outcome
 
 EVENT_NAME = "Sentry Segment Check"
 USER_ID = "sentry-segment-check"
@@ -50,27 +52,61 @@ class _Check:
             report.failed("write key", "there is none", advice.NO_KEY)
             return False
         report.done("write key", f"{options.masked_write_key} from {key_source}")
-        report.done("host", options.host)
-        if options.is_plain_http:
-            report.remark("Plain http: messages and the write key cross the network unencrypted.")
+        if options.is_placeholder:
+            report.remark(advice.PLACEHOLDER)
         try:
             with silence():
-                route = self._find_route()
-                return route is not None and self._resolve(route) and self._send(route)
+                return self._get_token() and self._deliver()
         finally:
             self._api.close()
 
-    def _find_route(self) -> Route | None:
+    def _get_token(self) -> bool:
+        """Where OAuth is in use, the way to the authorization server comes first."""
+        tokens, options = self._api.tokens, self._options
+        if tokens is None:
+            return True
+        self._report.done("client", f"{options.oauth_client_id}, key {options.oauth_key_id}")
+        self._report.done("token server", options.oauth_auth_server)
+        if options.has_plain_auth_server:
+            self._report.remark("Plain http: tokens cross the network unencrypted.")
+        route = self._find_route(options.oauth_auth_server, tokens.prepare)
+        return route is not None and self._resolve(route) and self._exchange(tokens, route)
+
+    def _exchange(self, tokens: Tokens, route: Route) -> bool:
+        steps = Steps(self._report, route)
+        try:
+            life = tokens.exchange(self._seconds_left(), steps.trace)
+        except TokenError as error:
+            what = self._api.masked(str(error))[:_EXCERPT]
+            self._report.failed("token", what, advice.for_token(error.status), steps.seconds)
+            return False
+        except Exception as error:  # noqa: BLE001 - reported
+            failure = advice.for_exchange(error, steps.name, steps.tunnel_status, route)
+            self._report.failed(steps.name, *failure, steps.seconds)
+            return False
+        self._report.done("token", f"good for {life:.0f} s", steps.seconds)
+        return True
+
+    def _deliver(self) -> bool:
+        self._report.done("host", self._options.host)
+        if self._options.is_plain_http:
+            self._report.remark(
+                "Plain http: messages and the write key cross the network unencrypted."
+            )
+        route = self._find_route(self._options.host, self._api.prepare)
+        return route is not None and self._resolve(route) and self._send(route)
+
+    def _find_route(self, host: str, prepare: Callable[[], None]) -> Route | None:
         """Also builds the HTTP client, which looks at the proxy and the certificates."""
         try:
-            self._api.prepare()
+            prepare()
         except (ValueError, ImportError) as error:
             self._report.failed("proxy", *advice.for_proxy(error))
             return None
         except OSError as error:
             self._report.failed("certificates", *advice.for_certificates(error, _certificates()))
             return None
-        route = find_route(self._options.host, NetworkOptions())
+        route = find_route(host, NetworkOptions())
         proxy = f"{route.proxy} from {route.proxy_variable}" if route.proxy else "none"
         self._report.done("proxy", proxy)
         if route.is_tls:
@@ -121,14 +157,14 @@ class _Check:
         )
 
     def _judge(self, answer: Answer, seconds: float, route: Route) -> bool:
-        verdict = judge(answer.status, answer.headers.get("Retry-After"), time.time())
+        verdict = self._api.judge(answer)
         # Masked before it is cut: else the cut may leave the half of a write key.
         excerpt, location = (
             self._api.masked(text)[:_EXCERPT] for text in (answer.text, answer.location)
         )
         excerpt = excerpt and f": {excerpt}"
         if verdict.outcome is not Outcome.DELIVERED:
-            failure = advice.for_answer(verdict, location, route)
+            failure = advice.for_answer(verdict, location, route, self._api.tokens is not None)
             self._report.failed("answer", failure.what + excerpt, failure.advice, seconds)
             return False
         if answer.text.startswith("<"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -54,7 +55,8 @@ class Steps:
             self._begin("request")
             headers = {name.lower(): value for name, value in info["request"].headers}
             size = headers[b"content-length"].decode()
-            self._path = "/v1/" + info["request"].url.target.rpartition(b"/v1/")[2].decode()
+            # Without what stands before it in the host, and for a proxy, the host itself.
+            self._path = re.sub(r".*(/v1/|/token)", r"\1", info["request"].url.target.decode())
             self._request = f"POST {self._route.host}{self._path}, {size} bytes"
         elif event == "receive_response_headers.started":
             self._end(self._request)
@@ -75,7 +77,8 @@ class Steps:
 
     def _begin(self, name: str) -> None:
         if self.name == "answer":
-            self._end(f"HTTP {self._status}: {self._path} is not known there; the next try:")
+            why = f": {self._path} is not known there" if self._status in (404, 405) else ""
+            self._end(f"HTTP {self._status}{why}; the next try:")
         self.name = name
         self._begun = time.perf_counter()
 

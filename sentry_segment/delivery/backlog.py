@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from sentry_segment.delivery.ages import Ages
 from sentry_segment.delivery.encoded import Encoded
 from sentry_segment.delivery.ledger import Ledger
 from sentry_segment.delivery.memory import Memory
@@ -35,7 +36,10 @@ class Backlog:
         secrets: Secrets = NO_FURTHER,
     ) -> None:
         self._queue = queue
-        self._memory = Memory(queue, secrets)
+        self._memory = Memory(queue, secrets, log)
+        self._counters = counters
+        self._now = now
+        self._ages = Ages()
         self._ledger = Ledger()
         self._spooled: Spooled | None = None
         if spool is not None:
@@ -93,12 +97,20 @@ class Backlog:
         """Messages in the spool that this process is going to send."""
         return self._ledger.in_spool
 
+    def oldest_age(self) -> float:
+        """Seconds that the oldest message has waited, as far as is known; 0 where none does."""
+        with self._counters.lock:
+            now, ledger = self._now(), self._ledger
+            self._ages.note(self.accepted, ledger.settled, ledger.has_recovered, now)
+            return self._ages.oldest(now)
+
     def tend_at(self) -> float:
         """The time at which `tend` is to be called again."""
         return math.inf if self._spooled is None else self._spooled.tend_at()
 
     def tend(self) -> None:
         """Write to the spool what waits in memory, and look after what is in it."""
+        self.oldest_age()  # which is noted
         if self._spooled is not None:
             self._spooled.tend()
 

@@ -51,6 +51,12 @@ class Ledger:
         return sum(list(self._held.values())) + self._adrift
 
     @property
+    def has_recovered(self) -> bool:
+        """Whether some of those are other processes'."""
+        held = list(self._held.items())
+        return any(messages and not self.is_own(writer) for writer, messages in held)
+
+    @property
     def has_unread(self) -> bool:
         """Whether there are messages in the spool that are yet to be handed out."""
         held = self._held.items()

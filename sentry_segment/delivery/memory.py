@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from sentry_segment.delivery.encoded import Encoded, Given
 from sentry_segment.delivery.queue import MessageQueue
-from sentry_segment.guest.log import describe
+from sentry_segment.guest.log import ProblemLog, describe
 from sentry_segment.mapping.encoding import EncodingError, encode
 from sentry_segment.mapping.message import Secrets
+from sentry_segment.mapping.odd_ids import type_shown
 from sentry_segment.wire.bodies import fits
 
 CHUNK = 500
@@ -20,8 +21,9 @@ CHUNK = 500
 class Memory:
     """The messages that wait in memory, the oldest first. For one thread at a time."""
 
-    def __init__(self, queue: MessageQueue, secrets: Secrets) -> None:
+    def __init__(self, queue: MessageQueue, secrets: Secrets, log: ProblemLog) -> None:
         self._queue = queue
+        self._log = log
         self._secrets = secrets
         # Taken from the queue, and older than what is in it: encoded, and yet to be.
         self._encoded: deque[Encoded] = deque()
@@ -85,7 +87,14 @@ class Memory:
                 return False
         message = self._taken.popleft()
         try:
-            self._encoded.append(Encoded(encode(message, self._secrets), message))
+            body = encode(message, self._secrets)
+            self._encoded.append(Encoded(body, message))
+            if (shown := type_shown(body)) is not None:
+                self._log.warn(
+                    "user_id",
+                    f"A user id is a {shown} as Python shows it, by which Segment knows nobody: "
+                    f"pass its text, as in sentry_sdk.set_user({{'id': str(user.id)}})",
+                )
         except EncodingError as error:
             self._encoded.append(Encoded(given=message, error=error, secrets=self._secrets))
         except BaseException as error:

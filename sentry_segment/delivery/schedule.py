@@ -137,7 +137,7 @@ class Delivery:
     def _delivered(self, messages: list[Encoded]) -> None:
         self._backlog.remove(messages)
         with self._counters.lock:
-            self._counters.delivered += len(messages)
+            self._counters.deliver(len(messages))
             self._backlog.settle(messages)
 
     def _retry(self, batch: Batch, verdict: Verdict) -> None:
@@ -174,7 +174,8 @@ class Delivery:
     def _refused(self, batch: list[Encoded], verdict: Verdict) -> None:
         self._counters.last_error = verdict.error
         options = self._options
-        text = refusal(verdict, len(batch), options.host, options.masked_write_key)
+        by_token = options.oauth_client_key is not None
+        text = refusal(verdict, len(batch), options.host, options.masked_write_key, by_token)
         self._log.warn(f"refused {verdict.status}", text)
         self._give_up(batch, "send_error", DeliveryError(verdict.error, verdict.status))
 

@@ -16,6 +16,11 @@ from sentry_segment.wire.verdict import Verdict
 class Connection(Protocol):
     """What takes requests to Segment, one at a time."""
 
+    requests: int
+    """How many were made so far."""
+    bytes_sent: int
+    """Those of their bodies."""
+
     def send(self, messages: Sequence[bytes], retry_count: int, time_limit: float) -> Verdict:
         """Send encoded messages as one request, within `time_limit` seconds.
 

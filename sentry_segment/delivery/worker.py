@@ -84,7 +84,15 @@ class Worker:
         with self._counters.lock:
             backlog = self._backlog
             mirrored, queued = self._queue.count()
-            return self._counters.snapshot(mirrored, queued, backlog.in_spool, backlog.recovered)
+            return self._counters.snapshot(
+                mirrored,
+                queued=queued,
+                spooled=backlog.in_spool,
+                recovered=backlog.recovered,
+                requests=self._connection.requests,
+                bytes_sent=self._connection.bytes_sent,
+                oldest_age=backlog.oldest_age(),
+            )
 
     @property
     def is_here(self) -> bool:

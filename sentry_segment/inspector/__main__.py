@@ -1,82 +1,23 @@
-"""A local stand-in for Segment and Sentry, with a page that shows what arrives."""
+"""`python -m sentry_segment.inspector`: the command `inspector` by its own name."""
 
 from __future__ import annotations
 
 import argparse
-import errno
-import signal
 import sys
-import time
 
-NEEDED = ("starlette", "uvicorn")
+from sentry_segment.inspector import command
 
 
-def main() -> None:
-    """Run the inspector until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m sentry_segment.inspector", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument(
-        "--port", type=port, default=8010, help="port to listen on, 0 for a free one (%(default)s)"
+def main() -> int:
+    """Run the inspector; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sentry_segment.inspector",
+        description=command.DESCRIPTION,
+        epilog=command.END,
     )
-    options = parser.parse_args()
-    try:
-        from sentry_segment.inspector.server import Inspector
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in NEEDED:
-            raise
-        sys.exit(f"The inspector needs {missing}: pip install 'sentry-segment[inspector]'")
-
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    inspector = Inspector(options.host, options.port)
-    try:
-        with inspector:
-            if not inspector.only_loopback:
-                print(WARNING, file=sys.stderr, flush=True)
-            print(instructions(inspector.url, inspector.dsn), flush=True)
-            while True:
-                time.sleep(3600)
-    except KeyboardInterrupt:
-        print()
-    except OSError as error:
-        sys.exit(problem(error, options.host, options.port))
-
-
-def port(text: str) -> int:
-    """The port that an argument names."""
-    number = int(text)
-    if not 0 <= number < 65536:
-        raise argparse.ArgumentTypeError(f"{number} is no port: expected 0 to 65535")
-    return number
-
-
-WARNING = (
-    "Whoever reaches this address can read what arrives: events hold personal data. "
-    "Without --host, only this machine reaches it."
-)
-
-
-def instructions(url: str, dsn: str) -> str:
-    """What to do with it."""
-    return f"""\
-Inspector: {url}
-
-Point an application at it:
-
-    sentry_sdk.init(
-        dsn="{dsn}",
-        integrations=[SegmentIntegration(write_key="any-key", host="{url}")],
-    )
-
-Ctrl-C ends it."""
-
-
-def problem(error: OSError, host: str, port: int) -> str:
-    """Why it could not start, and what to do."""
-    if error.errno == errno.EADDRINUSE:
-        return f"Port {port} of {host} is taken. Choose another with --port; 0 is any free one."
-    return f"Can't listen on port {port} of {host}: {error}"
+    command.add_to(parser)
+    return command.run(parser.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

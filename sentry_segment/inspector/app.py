@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from importlib.resources import files
 from uuid import uuid4
@@ -14,16 +15,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sentry_segment.inspector import envelope, segment
+from sentry_segment.inspector.archive import MAX_FILE_BYTES, pack, to_json, unpack
 from sentry_segment.inspector.bodies import MAX_BODY_BYTES, BodyError, too_long
-from sentry_segment.inspector.guard import LOOPBACK_NAMES, Guard
-from sentry_segment.inspector.store import Record, Store
+from sentry_segment.inspector.guard import Guard
+from sentry_segment.inspector.origins import fields
+from sentry_segment.inspector.store import Store
 from sentry_segment.inspector.stream import stream
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
-def make_app(store: Store, only_loopback: bool) -> ASGIApp:
-    """The application on this store; `only_loopback`: it has no other name than those of 127.0.0.1.
+def make_app(store: Store, names: Iterable[str] = (), origins: Iterable[str] = ()) -> ASGIApp:
+    """The application on this store; for `names` and `origins` see `Guard`.
 
     It does nothing slow: all of its work is done in the event loop.
     """
@@ -32,16 +35,21 @@ def make_app(store: Store, only_loopback: bool) -> ASGIApp:
         routes=[
             Route("/", to.show),
             Route("/v1/{path}", to.take_segment, methods=["POST"]),
+            Route("/v1/projects/{key}/settings", to.settings),
             Route("/api/{project}/envelope/", to.take_envelope, methods=["POST"]),
+            Route("/stream", to.take_envelope, methods=["POST"]),  # Spotlight's
             Route("/inspector/records", to.records),
             Route("/inspector/stream", to.events),
             Route("/inspector/clear", to.clear, methods=["POST"]),
+            Route("/inspector/fields", to.fields),
+            Route("/inspector/export", to.export),
+            Route("/inspector/import", to.take_file, methods=["POST"]),
             Route("/inspector/{name}", to.show),
         ]
     )
     # Around the application, where no version of the SDK wraps it: uvicorn took what 2.0 makes of a
     # Starlette for a factory of applications.
-    return Guard(app, LOOPBACK_NAMES if only_loopback else None)
+    return Guard(app, names, origins)
 
 
 class _Endpoints:
@@ -65,6 +73,18 @@ class _Endpoints:
         message = records[0].objections[0]
         return JSONResponse({"success": False, "message": message}, status)
 
+    async def settings(self, request: Request) -> Response:
+        """What Segment's library for browsers asks for when it starts, from the CDN.
+
+        Its messages come here, too, with nothing else to be set.
+        """
+        source = {
+            "apiKey": request.path_params["key"],
+            "apiHost": f"{request.headers['host']}/v1",
+            "protocol": "http",
+        }
+        return JSONResponse({"integrations": {"Segment.io": source}})
+
     async def take_envelope(self, request: Request) -> Response:
         body = await _body(request)
         status, records, others = envelope.take(request.url.path[:100], request.headers, body)
@@ -81,11 +101,40 @@ class _Endpoints:
         return Response(self._page[name], media_type=_TYPES[name.rpartition(".")[2]])
 
     async def records(self, request: Request) -> Response:
-        after = request.query_params.get("after", "0")
-        if not (after.isascii() and after.isdigit()):
+        after = _number(request, "after")
+        if after is None:
             return JSONResponse({"detail": "after: expected a record's number"}, 400)
-        found = b",\n".join(_json(record) for record in self._store.after(int(after[:18])))
+        found = b",\n".join(to_json(record) for record in self._store.after(after))
         return Response(b'{"records": [' + found + b"]}", media_type="application/json")
+
+    async def fields(self, request: Request) -> Response:
+        """Where the fields of a message come from; both sides are named by their numbers."""
+        message, event = (
+            self._store.get(_number(request, name) or 0) for name in ("message", "event")
+        )
+        if message is None or event is None:
+            return JSONResponse({"detail": "one of them is not kept any more"}, 404)
+        sides = message.payload, event.payload
+        if not all(isinstance(side, dict) for side in sides):
+            return JSONResponse({"fields": []})
+        found = json.dumps({"fields": fields(*sides)})
+        return Response(found, media_type="application/json")
+
+    async def export(self, request: Request) -> Response:
+        headers = {"Content-Disposition": 'attachment; filename="inspector.json"'}
+        packed = pack(self._store.records)
+        return StreamingResponse(packed, headers=headers, media_type="application/json")
+
+    async def take_file(self, request: Request) -> Response:
+        try:
+            body = await _body(request, MAX_FILE_BYTES)
+            if isinstance(body, BodyError):
+                raise body
+            records = unpack(body)
+        except BodyError as error:
+            return JSONResponse({"detail": str(error)}, error.status)
+        self._store.add(records)
+        return JSONResponse({"imported": len(records)})
 
     async def events(self, request: Request) -> Response:
         last_event_id = request.headers.get("last-event-id", "")
@@ -96,17 +145,17 @@ class _Endpoints:
         return Response(status_code=204)
 
 
-async def _body(request: Request) -> bytes | BodyError:
+async def _body(request: Request, most: int = MAX_BODY_BYTES) -> bytes | BodyError:
     """The body as it was sent, within the bound of what is read at all."""
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > MAX_BODY_BYTES:
-            return too_long()
+        if len(body) > most:
+            return too_long(most)
     return bytes(body)
 
 
-def _json(record: Record) -> bytes:
-    text = f'{json.dumps(record.head())[:-1]}, "payload": {record.text}}}'
-    # A lone surrogate becomes "\ud800", which is how JSON spells it.
-    return text.encode("utf-8", "backslashreplace")
+def _number(request: Request, name: str) -> int | None:
+    """A record's number, 0 where there is none, `None` where it is no number."""
+    text = request.query_params.get(name, "0")
+    return int(text[:18]) if text.isascii() and text.isdigit() else None

@@ -22,9 +22,9 @@ class BodyError(ValueError):
         self.status = status
 
 
-def too_long() -> BodyError:
+def too_long(most: int = MAX_BODY_BYTES) -> BodyError:
     """What is raised for a body that is read no further."""
-    return BodyError(f"it has more than {MAX_BODY_BYTES // 1_000_000} MB", 413)
+    return BodyError(f"it has more than {most // 1_000_000} MB", 413)
 
 
 def decompress(body: bytes | BodyError, encoding: str) -> bytes:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from sentry_segment.wire.bodies import MAX_BATCH_MESSAGES
 
@@ -19,10 +19,22 @@ from sentry_segment.wire.bodies import MAX_BATCH_MESSAGES
 MAX_MESSAGE_BYTES = 32 * 1024
 MAX_REQUEST_BYTES = 500 * 1024
 MAX_ID_LENGTH = 100  # characters; `messageId` must have fewer
+JSON_TYPE = "application/json"
 MAX_AHEAD = timedelta(minutes=5)  # our own choice: no clock should be that wrong
 
 KINDS = frozenset({"track", "identify", "page", "screen", "group", "alias"})
+BROWSERS = {name[0]: name for name in ("batch", *sorted(KINDS))}
+"""The paths of Segment's library for browsers: "t" for "track" and so on."""
 _OBJECTS = ("properties", "traits", "context", "integrations")
+
+
+Rank = Literal["drops", "changes", "advice"]
+
+
+class Told(str):
+    """An objection in words, and what comes of it at Segment."""
+
+    rank: Rank = "advice"
 
 
 class Objection(Enum):
@@ -40,33 +52,48 @@ class Objection(Enum):
     MESSAGE_TOO_LONG = "the message has {} bytes, over the 32 KB that Segment takes"
     REFUSED_TOGETHER = "another message of the batch is too long: the whole batch is refused"
 
-    # Answered 200, and dropped or mended afterwards.
-    TOO_MANY = "the batch has {} messages: Segment drops those of a batch of over 2,500"
-    EMPTY_BATCH = "the batch is empty"
+    # Answered 200, and dropped afterwards.
+    TOO_MANY = "the batch has {} messages, and those of a batch of over 2,500 are dropped"
     NO_OBJECT = "the message is no JSON object"
-    NO_USER = "neither userId nor anonymousId: Segment drops the message"
+    NO_USER = "there is neither userId nor anonymousId"
     NO_TYPE = "no type, or none that Segment knows: {}"
+    NO_EVENT = "a track call without the name of an event"
+    REPEATED = "a message with this messageId was taken before: a repeat is dropped"
+
+    # Answered 200, and mended afterwards.
     OTHER_TYPE = "type is {}, which this path is not for"
-    NO_EVENT = "a track call without the name of an event: Segment drops the message"
-    NO_MESSAGE_ID = "no messageId: Segment gives it one, and a repeat counts as another message"
-    LONG_MESSAGE_ID = "messageId has {} characters, and must have fewer than 100"
-    REPEATED = "a message with this messageId was taken before: Segment drops repeats"
     NO_TEXT = "{} is no text"
     NOT_AN_OBJECT = "{} is no object"
-    NO_TIMESTAMP = "no timestamp: Segment takes the time at which the message arrives"
     BAD_TIMESTAMP = "{} is no ISO 8601 date with a time zone"
+
+    # Taken as it is.
+    EMPTY_BATCH = "the batch is empty"
+    LONG_MESSAGE_ID = "messageId has {} characters, and must have fewer than 100"
     AHEAD = "timestamp is {} ahead"
     NO_SENT_AT = "no sentAt: Segment can't correct a clock that is wrong"
     NO_JSON_TYPE = "Content-Type is {}, and must be application/json"
 
-    def text(self, detail: object = "") -> str:
+    @property
+    def rank(self) -> Rank:
+        """What Segment does with a message of which this is said."""
+        place = _ORDER.index(self)
+        if place <= _ORDER.index(Objection.REPEATED):
+            return "drops"
+        return "changes" if place <= _ORDER.index(Objection.BAD_TIMESTAMP) else "advice"
+
+    def text(self, detail: object = "") -> Told:
         """In words, for people."""
-        return self.value.format(_short(detail))
+        told = Told(self.value.format(_short(detail)))
+        told.rank = self.rank
+        return told
 
 
-def to_request(content_type: str, body: dict[str, Any]) -> Iterator[str]:
+_ORDER = list(Objection)
+
+
+def to_request(content_type: str, body: dict[str, Any]) -> Iterator[Told]:
     """The objections to a request, which hold for all of its messages."""
-    if content_type.partition(";")[0].strip().lower() != "application/json":
+    if content_type.partition(";")[0].strip().lower() != JSON_TYPE:
         yield Objection.NO_JSON_TYPE.text(content_type or "missing")
     if "sentAt" not in body:
         # https://segment.com/docs/connections/spec/common/#sentat
@@ -75,7 +102,7 @@ def to_request(content_type: str, body: dict[str, Any]) -> Iterator[str]:
         yield Objection.BAD_TIMESTAMP.text("sentAt")
 
 
-def to_batch(batch: list[Any]) -> Iterator[str]:
+def to_batch(batch: list[Any]) -> Iterator[Told]:
     """The objections to a batch, which hold for all of its messages."""
     if not batch:
         yield Objection.EMPTY_BATCH.text()
@@ -85,7 +112,7 @@ def to_batch(batch: list[Any]) -> Iterator[str]:
 
 def to_message(
     message: Any, path: str, sent_at: object, now: datetime, repeated: bool = False
-) -> Iterator[str]:
+) -> Iterator[Told]:
     """The objections to a message that came in a request to this path ("track", "batch").
 
     `repeated`: whether one with the same `messageId` was taken before.
@@ -115,7 +142,7 @@ def kind_of(message: Any, path: str) -> str:
     return kind if isinstance(kind, str) and kind in KINDS else "?"
 
 
-def _to_type(message: dict[str, Any], path: str) -> Iterator[str]:
+def _to_type(message: dict[str, Any], path: str) -> Iterator[Told]:
     kind = message.get("type")
     if path == "batch" and kind_of(message, path) == "?":
         yield Objection.NO_TYPE.text("missing" if kind is None else kind)
@@ -126,21 +153,18 @@ def _to_type(message: dict[str, Any], path: str) -> Iterator[str]:
         yield Objection.NO_EVENT.text()
 
 
-def _to_message_id(message_id: object, repeated: bool) -> Iterator[str]:
-    if message_id is None or message_id == "":
-        yield Objection.NO_MESSAGE_ID.text()
-    elif isinstance(message_id, str) and len(message_id) >= MAX_ID_LENGTH:
+def _to_message_id(message_id: object, repeated: bool) -> Iterator[Told]:
+    if isinstance(message_id, str) and len(message_id) >= MAX_ID_LENGTH:
         yield Objection.LONG_MESSAGE_ID.text(f"{len(message_id):,}")
     if repeated:
         # https://segment.com/docs/guides/duplicate-data/
         yield Objection.REPEATED.text()
 
 
-def _to_timestamp(timestamp: object, sent_at: object, now: datetime) -> Iterator[str]:
+def _to_timestamp(timestamp: object, sent_at: object, now: datetime) -> Iterator[Told]:
     # https://segment.com/docs/connections/spec/common/#timestamps
     if timestamp is None or timestamp == "":
-        yield Objection.NO_TIMESTAMP.text()
-        return
+        return  # Segment fills it in
     date = _date(timestamp)
     if date is None:
         yield Objection.BAD_TIMESTAMP.text("timestamp")

@@ -11,11 +11,18 @@ from typing import Any
 
 from sentry_segment.inspector import objections, summary
 from sentry_segment.inspector.bodies import BodyError, decompress, dump, parse
-from sentry_segment.inspector.objections import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, Objection
+from sentry_segment.inspector.objections import (
+    BROWSERS,
+    JSON_TYPE,
+    MAX_MESSAGE_BYTES,
+    MAX_REQUEST_BYTES,
+    Objection,
+    Told,
+)
 from sentry_segment.inspector.store import MAX_RECORDS, Record
 from sentry_segment.options import mask
 
-PATHS = frozenset({"batch", *objections.KINDS})
+PATHS = frozenset({"batch", *objections.KINDS, *BROWSERS})
 _KEY_FIELDS = ("writeKey", "write_key")
 
 
@@ -30,6 +37,7 @@ def take(
 
     `is_taken` says whether a message with this id was taken before.
     """
+    kind = BROWSERS.get(path, path)
     key = _key_in_header(headers.get("authorization", ""))
     size = 0 if isinstance(body, BodyError) else len(body)
     try:
@@ -37,9 +45,9 @@ def take(
         size = len(body)
         content = _parse(body)
         key = key or _key_in_body(content)
-        messages = _messages(content, path)
+        messages = _messages(content, kind)
     except _RefusedError as error:
-        status, objection = error.status, str(error)
+        status, objection = error.status, error.objection
     except BodyError as error:
         status, objection = error.status, Objection.UNREADABLE.text(error)
     else:
@@ -54,6 +62,10 @@ class _RefusedError(Exception):
 
     status = 400
 
+    def __init__(self, objection: Told) -> None:
+        super().__init__(objection)
+        self.objection = objection
+
 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
@@ -65,8 +77,8 @@ def _parse(body: bytes) -> dict[str, Any]:
     return content
 
 
-def _messages(content: dict[str, Any], path: str) -> list[Any]:
-    if path != "batch":
+def _messages(content: dict[str, Any], kind: str) -> list[Any]:
+    if kind != "batch":
         return [content]
     batch = content.get("batch")
     if not isinstance(batch, list):
@@ -85,14 +97,13 @@ def _take(
     now: datetime,
     is_taken: Callable[[str], bool],
 ) -> tuple[int, list[Record]]:
-    found = list(objections.to_request(headers.get("content-type", ""), content))
-    if path == "batch":
-        found += objections.to_batch(messages)
+    kind = BROWSERS.get(path, path)
+    found = _to_request(path, kind, headers, content, messages)
     # No more than is kept: a batch of 20 MB may have millions, which would hold up all others.
     messages = messages[:MAX_RECORDS]
     texts = [dump(_without_key(message)) for message in messages]
     # The size of a message within a batch is that of its shortest form.
-    sizes = [len(text.encode("utf-8", "replace")) for text in texts] if path == "batch" else [size]
+    sizes = [len(text.encode("utf-8", "replace")) for text in texts] if kind == "batch" else [size]
     too_long = any(each > MAX_MESSAGE_BYTES for each in sizes)
     status = 400 if too_long else 200
     if size > MAX_REQUEST_BYTES:
@@ -103,8 +114,8 @@ def _take(
         found.insert(0, Objection.NO_WRITE_KEY.text())
     shown = None if key is None else mask(key)
     if not messages:
-        return status, [Record("segment", "/v1/batch", status, size, None, shown, tuple(found))]
-    request = _Request(path, status, shown, found, too_long, content.get("sentAt"), now)
+        return status, [Record("segment", f"/v1/{path}", status, size, None, shown, tuple(found))]
+    request = _Request(path, kind, status, shown, found, too_long, content.get("sentAt"), now)
     records: list[Record] = []
     seen: set[object] = set()
     for message, text, each in zip(messages, texts, sizes, strict=True):
@@ -115,14 +126,27 @@ def _take(
     return status, records
 
 
+def _to_request(
+    path: str, kind: str, headers: Mapping[str, str], content: dict[str, Any], messages: list[Any]
+) -> list[Told]:
+    # Segment's library for browsers sends text/plain, which pages may send with less ado.
+    content_type = JSON_TYPE if path in BROWSERS else headers.get("content-type", "")
+    found = list(objections.to_request(content_type, content))
+    if kind == "batch":
+        found += objections.to_batch(messages)
+    return found
+
+
 @dataclass(frozen=True)
 class _Request:
     """What the records of one request have in common."""
 
     path: str
+    kind: str
+    """The path in full: "track" for "t"."""
     status: int
     write_key: str | None
-    objections: list[str]
+    objections: list[Told]
     too_long: bool
     """One of the messages, at least."""
     sent_at: object
@@ -134,7 +158,7 @@ class _Request:
             found.insert(0, Objection.MESSAGE_TOO_LONG.text(f"{size:,}"))
         elif self.too_long:
             found.insert(0, Objection.REFUSED_TOGETHER.text())
-        found += objections.to_message(message, self.path, self.sent_at, self.now, repeated)
+        found += objections.to_message(message, self.kind, self.sent_at, self.now, repeated)
         return Record(
             side="segment",
             path=f"/v1/{self.path}",
@@ -143,7 +167,7 @@ class _Request:
             id=_message_id(message),
             write_key=self.write_key,
             objections=tuple(found),
-            summary=summary.of_message(message, objections.kind_of(message, self.path)),
+            summary=summary.of_message(message, objections.kind_of(message, self.kind)),
             text=text,
         )
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Iterable
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +27,7 @@ from sentry_segment.inspector.store import Store
 from sentry_segment.options import is_loopback
 
 DEFAULT_HOST = "127.0.0.1"
+_BACKLOG = 1024  # connections that wait to be accepted, of applications with many processes
 _PATIENCE = 2  # seconds for requests under way when it is stopped
 
 
@@ -32,11 +35,21 @@ class Inspector:
     """The inspector on a port of its own, from `start` to `stop` or as a context manager.
 
     `port=0` has the system choose one. `start` raises `OSError` where the address can't be had.
+    It answers to the names of this machine, to addresses, and to `allow_hosts`; pages of this
+    machine and of `allow_origins` may send to it.
     """
 
-    def __init__(self, host: str = DEFAULT_HOST, port: int = 0) -> None:
+    def __init__(
+        self,
+        host: str = DEFAULT_HOST,
+        port: int = 0,
+        allow_hosts: Iterable[str] = (),
+        allow_origins: Iterable[str] = (),
+    ) -> None:
         self.host = host
         self.port = port
+        self._names = {host.lower(), *(name.lower() for name in allow_hosts)}
+        self._origins = [origin.lower() for origin in allow_origins]
         self.store = Store()
         """What has arrived."""
         self._socket: socket.socket | None = None
@@ -72,18 +85,18 @@ class Inspector:
 
     @property
     def _address(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        """One at which it can be reached: not the one that stands for all of this machine's."""
+        host = self.host
+        if self._socket is not None and ip_address(self._socket.getsockname()[0]).is_unspecified:
+            host = "::1" if self._socket.family == socket.AF_INET6 else "127.0.0.1"
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def start(self) -> None:
         """Listen. Once it returns, requests are answered."""
-        family, _, _, _, address = socket.getaddrinfo(
-            self.host or None, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        self._socket = socket.create_server(address[:2], family=family, backlog=128)
+        self._socket = _listen(self.host, self.port)
         self.port = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            make_app(self.store, self.only_loopback),
+            make_app(self.store, self._names, self._origins),
             http="h11",
             loop="asyncio",
             ws="none",
@@ -113,6 +126,17 @@ class Inspector:
         self._thread.join()
         self._socket.close()
         self._server = self._thread = self._socket = None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    made = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    # With its protocol named, which `create_server` leaves at 0: asyncio sets TCP_NODELAY for
+    # connections of IPPROTO_TCP alone. Without it each answer waits 40 ms for the client's
+    # delayed acknowledgement of its head.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, made.detach())
 
 
 class _Server(uvicorn.Server):

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Literal
 from uuid import uuid4
 
+from sentry_segment.inspector.objections import Told
 from sentry_segment.inspector.summary import Summary
 
 MAX_RECORDS = 10_000
@@ -37,14 +38,14 @@ class Record:
     """The event id, by which the two sides are joined: Segment's `messageId`."""
     write_key: str | None = None
     """Masked."""
-    objections: tuple[str, ...] = ()
+    objections: tuple[Told, ...] = ()
     summary: Summary = field(default_factory=Summary)
     text: str = "null"
     """The payload as JSON. As objects, it would take several times the memory."""
     number: int = 0
     """Given by the store, in the order of arrival, from 1 on."""
     arrived: str = ""
-    """Given by the store: ISO 8601, in UTC."""
+    """Given by the store, where it is not imported with one: ISO 8601, in UTC."""
 
     @property
     def payload(self) -> Any:
@@ -61,7 +62,7 @@ class Record:
             "status": self.status,
             "write_key": self.write_key,
             "bytes": self.bytes,
-            "objections": self.objections,
+            "objections": [{"rank": each.rank, "text": each} for each in self.objections],
             "summary": self.summary,
         }
 
@@ -113,7 +114,7 @@ class Store:
         with self._changed:
             for record in records:
                 self._last += 1
-                added.append(replace(record, number=self._last, arrived=arrived))
+                added.append(replace(record, number=self._last, arrived=record.arrived or arrived))
             for record in added:
                 self._records.append(record)
                 self._size += record.size
@@ -145,6 +146,12 @@ class Store:
                     break
                 chunk.append(record)
             return chunk
+
+    def get(self, number: int) -> Record | None:
+        """The record with this number, where it is kept."""
+        with self._changed:
+            place = number - self.oldest
+            return self._records[place] if 0 <= place < len(self._records) else None
 
     def is_taken(self, message_id: str) -> bool:
         """Whether a Segment message with this id was taken, among those that are kept."""

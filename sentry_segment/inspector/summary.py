@@ -24,6 +24,8 @@ class Summary(TypedDict, total=False):
     environment: str
     timestamp: str
     is_error: bool
+    is_anonymous: bool
+    """Whether it has no user's id."""
     why_not: str
     """Why an event has no message at Segment, where it should have none."""
 
@@ -39,6 +41,7 @@ def of_message(content: Any, kind: str) -> Summary:
         "title": error or content.get("event") or content.get("name"),
         "user": content.get("userId") or content.get("anonymousId"),
         "timestamp": content.get("timestamp"),
+        "is_anonymous": content.get("userId") in (None, ""),
         "is_error": kind == "track" and isinstance(error, str),
         **{name: properties.get(name) for name in ("transaction", "release", "environment")},
     }
@@ -53,6 +56,7 @@ def of_event(event: dict[str, Any]) -> Summary:
         "title": relay.exception_type(exception) if exception is not None else _text_of(event),
         "value": _dict(exception).get("value"),
         "user": _dict(event.get("user")).get("id"),
+        "is_anonymous": _dict(event.get("user")).get("id") in (None, "", "[Filtered]"),
         "is_error": exception is not None,
         **{name: event.get(name) for name in ("transaction", "release", "environment")},
         "timestamp": event.get("timestamp"),

@@ -13,17 +13,22 @@ from sentry_segment.mapping import relay, relay_request, relay_time, relay_url, 
 from sentry_segment.mapping.table import Captured, Constant, Copy, Field, RequestField, Table
 
 
-class TrackMessage(TypedDict):
+class _Who(TypedDict, total=False):
+    userId: str
+    anonymousId: str
+
+
+class TrackMessage(_Who):
     """A Segment [track call](https://segment.com/docs/connections/spec/track/).
 
-    `properties` holds `eventId`, `transaction`, `release`, `level`, `environment` and
-    `exceptionType`, all texts. `context` holds `library` and, where the event has them, `ip`,
-    `userAgent` and `page` (with `url`, `method`, `search` and `referrer`).
+    It has a `userId`, or with the option `anonymous` an `anonymousId`, or both. `properties` holds
+    `eventId`, `transaction`, `release`, `level`, `environment`, `exceptionType` and, with the
+    option `sentry_url`, `sentryUrl`, all texts. `context` holds `library` and, where the event has
+    them, `ip`, `userAgent` and `page` (with `url`, `method`, `search` and `referrer`).
     """
 
     type: str
     messageId: str
-    userId: str
     event: str
     timestamp: str
     properties: dict[str, Any]
@@ -81,6 +86,16 @@ def _query(captured: Captured) -> object:
     return relay_request.query_of_url(captured.request.get("url"))
 
 
+def _sentry_url(captured: Captured) -> str:
+    link = captured.sentry_link
+    return link and link + relay.event_id(captured.event.get("event_id"))
+
+
+def _if_any(text: str) -> str | None:
+    """The rule for what is sent as it is, where there is any."""
+    return text or None
+
+
 def _as_found(text: str) -> str:
     """The rule for what is a text in any case, and sent as it is."""
     return text
@@ -90,8 +105,9 @@ FIELDS = Table(
     [
         Constant("type", "track"),
         Field("messageId", "event_id", relay.event_id, is_id=True),
-        Field("userId", lambda captured: captured.user_id, _as_found, is_id=True),
-        Field("event", lambda captured: captured.event_name, _as_found, is_short=True),
+        Field("userId", ".user_id", _if_any, is_id=True),
+        Field("anonymousId", ".anonymous_id", _if_any, is_id=True, is_short=True),
+        Field("event", ".event_name", _as_found, is_short=True),
         Field("timestamp", "timestamp", relay_time.timestamp, is_short=True),
         Copy("properties.eventId", of="messageId"),
         Field("properties.transaction", "transaction", relay.transaction),
@@ -99,6 +115,7 @@ FIELDS = Table(
         Field("properties.level", "level", relay.level),
         Field("properties.environment", _environment, _as_found),
         Field("properties.exceptionType", _exception_type, _as_found),
+        Field("properties.sentryUrl", _sentry_url, _if_any, is_id=True, is_short=True),
         Constant("context.library.name", "sentry"),
         Constant("context.library.version", __version__),
         Field("context.ip", "user.ip_address", relay.ip_address, is_short=True),

@@ -7,7 +7,7 @@ fields there are, `fields` says alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from sentry_segment.mapping import fields, relay, relay_request
@@ -30,11 +30,19 @@ NO_FURTHER: Secrets = frozenset()
 _BETWEEN = "\x7f"  # two parts of a draft
 
 
-def parts(event: dict[str, Any], event_name: str) -> Parts | None:
+Visitor = Callable[[dict[str, Any]], str | None]
+"""Tells the anonymous id of an event's user."""
+
+
+def parts(
+    event: dict[str, Any], event_name: str, visitor: Visitor | None = None, sentry_link: str = ""
+) -> Parts | None:
     """What an event's message is made of; `None` where the event is not to be mirrored.
 
-    Mirrored are errors (at least one exception value) of a user with an id. A part may be of any
-    type but for the first, the user's id, the environment and the exception's type, all texts.
+    Mirrored are errors (at least one exception value) of a user with an id, and with a `visitor`,
+    those with an anonymous id as well. A part may be of any type but for the first, the ids, the
+    environment and the exception's type, all texts. `sentry_link` is what a link to the event in
+    Sentry begins with.
 
     It runs within the application's request. So the usual case is written out here, which takes
     two thirds of the time that calls would (`scripts/bench calling_thread`); `relay` has the
@@ -43,22 +51,27 @@ def parts(event: dict[str, Any], event_name: str) -> Parts | None:
     get = event.get
     user = get("user")
     if not isinstance(user, dict):
-        return None
+        user = {}
     user_id = user.get("id")
-    if user_id is None:
-        return None
-    if type(user_id) is not str:
+    if user_id is not None and type(user_id) is not str:
         user_id = relay.text(user_id)
     # "[Filtered]" is what scrubbing leaves behind: not somebody's id.
     if not user_id or user_id == "[Filtered]":
-        return None
+        if visitor is None:
+            return None
+        user_id = ""
     exception = relay.first_exception(get("exception"))
     if exception is None or get("type") in ("transaction", "feedback"):
         return None
     request = get("request")
     if not relay_request.has_request(request):
         request = None
-    return fields.FIELDS.find(Captured(event, user, user_id, exception, request, event_name))
+    anonymous_id = "" if visitor is None else visitor(event) or ""
+    if not user_id and not anonymous_id:
+        return None
+    return fields.FIELDS.find(
+        Captured(event, user, user_id, exception, request, event_name, anonymous_id, sentry_link)
+    )
 
 
 def draft(parts: Parts, max_length: int) -> Draft | None:

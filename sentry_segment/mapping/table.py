@@ -20,11 +20,16 @@ class Captured:
     event: dict[str, Any]
     user: dict[str, Any]
     user_id: str
+    """`""` for a visitor."""
     exception: object
     """The first exception value."""
     request: Any
     """The mapping, or `None` where the event has no request."""
     event_name: str
+    anonymous_id: str = ""
+    """`""` where it isn't known, or not asked for."""
+    sentry_link: str = ""
+    """What a link to the event begins with; `""` for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +42,10 @@ class Field:
     path: str
     """Where it stands in the message: `context.page.url`."""
     find: str | Callable[[Captured], object]
-    """Where its value is found in the event: `release`, `user.ip_address`, `request.url`; or a
-    function that finds it, which runs in the midst of the application's work, and should be quick.
-    The value should be a text, as a rule: with one of another type, the whole message is made at
-    once, and waits as such."""
+    """Where its value is found in the event: `release`, `user.ip_address`, `request.url`; with a
+    dot before it, in what goes with the event: `.event_name`; or a function that finds it, which
+    runs in the midst of the application's work, and should be quick. The value should be a text, as
+    a rule: with one of another type, the whole message is made at once, and waits as such."""
     rule: Callable[[Any], str | None]
     """What is sent for that value. `None`: the message does not have the field. It runs in the
     background, as a rule."""
@@ -175,7 +180,9 @@ def _finder(fields: Iterable[Field]) -> Callable[[Captured], list[Any]]:
     # With the module's name, by which `guest.foreign` knows frames of ours.
     functions: dict[str, Any] = {"__name__": __name__}
     for number, field in enumerate(fields):
-        if isinstance(field.find, str):
+        if isinstance(field.find, str) and field.find.startswith("."):
+            found = f"captured{field.find}"
+        elif isinstance(field.find, str):
             mapping, _, key = f"event.{field.find}".rpartition(".")
             found = f"captured.{mapping.rpartition('.')[2]}.get({key!r}, '')"
         else:

@@ -14,12 +14,14 @@ from sentry_segment.mapping.encoding import MAX_MESSAGE_BYTES, shorten
 from sentry_segment.mapping.message import (
     Parts,
     TrackMessage,
+    Visitor,
     characters,
     draft,
     parts,
     track_message,
 )
 from sentry_segment.options import Options
+from sentry_segment.sdk.visitor import anonymous_id_for
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -34,10 +36,15 @@ class Mirror:
     def __init__(self, options: Options, log: ProblemLog) -> None:
         self._options = options
         self._log = log
+        self.visitor: Visitor | None = anonymous_id_for if options.anonymous else None
+        """Tells an event's anonymous id; `None` where visitors are not mirrored."""
         self._here = threading.local()  # .in_hook: whether this thread is within before_track
 
-    def mirror(self, envelope: Envelope) -> None:
-        """Queue the message for an envelope's event, where there is one. Raises no `Exception`."""
+    def mirror(self, envelope: Envelope, sentry_link: str = "") -> None:
+        """Queue the message for an envelope's event, where there is one. Raises no `Exception`.
+
+        `sentry_link` is what a link to the event in Sentry begins with; `""` for none.
+        """
         try:
             for item in envelope.items:
                 # As `Envelope.get_event`, in half the time, which is most of what an event costs
@@ -47,7 +54,7 @@ class Mirror:
             else:
                 return
             event: Any = item.payload.json
-            found = parts(event, self._options.event_name)
+            found = parts(event, self._options.event_name, self.visitor, sentry_link)
             if found is None or self.workers is None:
                 return
             if self._options.before_track is None and (made := draft(found, MAX_MESSAGE_BYTES)):
@@ -65,7 +72,7 @@ class Mirror:
         message = track_message(found, self.workers.here().secrets)
         if characters(message) > MAX_MESSAGE_BYTES:
             message = shorten(message)
-            if len(message["userId"]) > MAX_MESSAGE_BYTES:  # which is never cut
+            if len(message.get("userId", "")) > MAX_MESSAGE_BYTES:  # which is never cut
                 self.drop("send_error", "An error's user id is longer than a message may be")
                 return None
         return self._before_track(message, event) if self._options.before_track else message

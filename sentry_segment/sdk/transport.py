@@ -35,7 +35,12 @@ class MirroringTransport:
     """
 
     def __init__(
-        self, inner: Transport, mirror: Mirror, workers: Workers, integration: object
+        self,
+        inner: Transport,
+        mirror: Mirror,
+        workers: Workers,
+        integration: object,
+        sentry_link: str = "",
     ) -> None:
         # Names that no transport has: the others' own are to be found here, `_worker` for one.
         self._inner = inner
@@ -44,7 +49,7 @@ class MirroringTransport:
         self._mirroring_for = integration
         # Not a method: the look-ups on an object with `__getattr__` would take as long as all else
         # does for an event that is not mirrored.
-        self.capture_envelope = _capturing(mirror, inner)
+        self.capture_envelope = _capturing(mirror, inner, sentry_link)
         user = object()
         workers.here().open(user)
         # Called once: when the client is closed, or dropped without a close.
@@ -86,10 +91,10 @@ class MirroringTransport:
         return self._inner.kill()
 
 
-def _capturing(mirror: Mirror, inner: Transport) -> Callable[[Envelope], Any]:
+def _capturing(mirror: Mirror, inner: Transport, sentry_link: str) -> Callable[[Envelope], Any]:
     def capture_envelope(envelope: Envelope) -> Any:
         try:
-            mirror.mirror(envelope)
+            mirror.mirror(envelope, sentry_link)
         except BaseException:  # a signal handler's, say: it travels on, but not at Sentry's cost
             inner.capture_envelope(envelope)
             raise

@@ -28,6 +28,23 @@ class Row(NamedTuple):
     body: bytes
 
 
+class Waiting(NamedTuple):
+    """What waits under one writer."""
+
+    writer: int
+    is_ours: bool
+    """Whether it is for the write key that is asked for, and not for another."""
+    messages: int
+    size: int
+    """Bytes of all of them, encoded."""
+    oldest: bytes
+    """The first of them."""
+    lease: float
+    """Seconds for which a process holds it yet; 0 where anybody may claim it."""
+    is_own: bool
+    """Whether it is the one that asks who holds it, or held it last."""
+
+
 class Spool(Protocol):
     """A holder of messages for one write key, in a place that outlives its process.
 
@@ -53,7 +70,7 @@ class Spool(Protocol):
     longer than a lease can, by that clock, was given before the clock began anew: it has lapsed.
 
     Numbers of writers and messages are for the spool alone to understand. An added message outlives
-    the process, and may be lost with the machine.
+    the process. With the machine, those of the last second may be lost.
 
     May be used from any thread, by several at once. No call waits for others for more than a second
     or so. Nothing is connected to the place before the first call, nor while the process forks; a
@@ -100,6 +117,13 @@ class Spool(Protocol):
 
     def has_messages(self) -> bool:
         """Whether there are messages for the write key, whoever holds them. Creates nothing."""
+
+    def survey(self) -> list[Waiting] | None:
+        """All writers with messages, for every write key where the place can tell.
+
+        `None` where there is no spool at the place. Creates, claims and renews nothing. For people,
+        and not for the way of a message: it may read all that is there.
+        """
 
     def disconnect(self) -> None:
         """Leave the connection. The next use makes another, and goes on."""

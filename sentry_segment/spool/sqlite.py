@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
 from sentry_segment.guest.clock import monotonic
-from sentry_segment.spool.contract import LEASE, Row, Spool
-from sentry_segment.spool.file import SpoolFile
-from sentry_segment.spool.schema import pragma
+from sentry_segment.spool.contract import LEASE, Row, Spool, Waiting
+from sentry_segment.spool.sqlite_file import SpoolFile
+from sentry_segment.spool.sqlite_schema import pragma
+from sentry_segment.spool.sqlite_sync import Sync
 from sentry_segment.wire.bodies import fits
 
 # By the clock that all processes of a machine share, and that nobody sets. A lease that runs for
@@ -36,6 +37,7 @@ class SqliteSpool(Spool):
         self.place = path
         self.writer: int | None = None
         self._file = SpoolFile(path)
+        self._sync = Sync(path)
         self._max_bytes = max_bytes
         # Not the key itself: the file is to be of no use to whoever reads it.
         self._write_key = hashlib.sha256(write_key.encode("utf-8", "replace")).hexdigest()
@@ -45,17 +47,21 @@ class SqliteSpool(Spool):
     def add(self, bodies: Sequence[bytes]) -> int:
         """Append messages; returns how many of them, from the first on, had room in the file."""
         insert = "INSERT INTO messages (writer, body) VALUES (?, ?)"
+        added = 0
         with self._file.transaction() as db:
             self._renew_or_begin_writer(db)
             at_most = sum(map(len, bodies)) + len(bodies) * pragma(db, "page_size")
             if self._used_bytes(db) + at_most <= self._max_bytes:
                 db.executemany(insert, [(self.writer, body) for body in bodies])
-                return len(bodies)
-            for added, body in enumerate(bodies):
-                if self._used_bytes(db) + len(body) > self._max_bytes:
-                    return added
-                db.execute(insert, (self.writer, body))
-        return len(bodies)
+                added = len(bodies)
+            else:
+                for body in bodies:
+                    if self._used_bytes(db) + len(body) > self._max_bytes:
+                        break
+                    db.execute(insert, (self.writer, body))
+                    added += 1
+        self._sync.committed()
+        return added
 
     def read(self, writers: Collection[int], without: Collection[int]) -> list[Row]:
         """The oldest messages of these writers that fit into one batch, but for some by id."""
@@ -123,6 +129,26 @@ class SqliteSpool(Spool):
             query = "SELECT EXISTS (SELECT 1 FROM messages JOIN writers ON writers.id = writer"
             found = db.execute(query + " WHERE write_key = ?)", (self._write_key,)).fetchone()[0]
         return bool(found)
+
+    def survey(self) -> list[Waiting] | None:
+        """All writers with messages, for every write key. `None` where there is no file."""
+        if not os.path.exists(self.place):
+            return None
+        query = f"""
+            SELECT writers.id, write_key = :key, COUNT(*), SUM(LENGTH(body)), body,
+                CASE WHEN {_LAPSED} THEN 0.0 ELSE expires - :now END,
+                holder IS :holder, MIN(messages.id)
+            FROM writers JOIN messages ON writer = writers.id
+            GROUP BY writers.id ORDER BY writers.id
+        """  # the body is that of the row with the minimum: sqlite.org/lang_select.html#bareagg
+        parameters = {"key": self._write_key, "now": self._now(), "lease": LEASE}
+        parameters["holder"] = self._holder
+        with self._file.use() as db:
+            rows = db.execute(query, parameters).fetchall()
+        return [
+            Waiting(writer, bool(is_ours), messages, size, oldest, lease, bool(is_own))
+            for writer, is_ours, messages, size, oldest, lease, is_own, _ in rows
+        ]
 
     def disconnect(self) -> None:
         """Close the file. The next use opens it again."""

@@ -52,8 +52,16 @@ class DeliveryError(Exception):
         self.status = status
 
 
-def judge(status: int, retry_after: str | None, now: float, date: str | None = None) -> Verdict:
+def judge(
+    status: int,
+    retry_after: str | None,
+    now: float,
+    date: str | None = None,
+    by_token: bool = False,
+) -> Verdict:
     """The verdict on an answer with this status, and the headers `Retry-After` and `Date`.
+
+    `by_token`: the request had an OAuth token, and 511 is a matter of that.
 
     A date in `Retry-After` is held against the server's own clock, for ours may be days off; where
     it does not tell, against `now`, in seconds since 1970.
@@ -61,17 +69,29 @@ def judge(status: int, retry_after: str | None, now: float, date: str | None = N
     error = f"HTTP {status}"
     if 200 <= status < 300:
         return Verdict(Outcome.DELIVERED, status=status)
-    if status in _RETRIED_4XX or (500 <= status < 600 and status not in _FINAL_5XX):
-        sent = _parse_date(date)
+    is_final = status in _FINAL_5XX and not (by_token and status == 511)
+    if status in _RETRIED_4XX or (500 <= status < 600 and not is_final):
+        sent = parse_date(date)
         wait = parse_retry_after(retry_after, now if sent is None else sent)
-        return Verdict(Outcome.RETRY, error, status, wait, is_suspicious=status >= 500)
+        return Verdict(
+            Outcome.RETRY, error, status, wait, is_suspicious=status >= 500 and status != 511
+        )
     if status in _SPLIT:
         return Verdict(Outcome.SPLIT, error, status)
     return Verdict(Outcome.REFUSED, error, status)
 
 
-def refusal(verdict: Verdict, messages: int, host: str, masked_write_key: str) -> str:
+def refusal(
+    verdict: Verdict, messages: int, host: str, masked_write_key: str, by_token: bool = False
+) -> str:
     """What to say of so many messages that were refused for good, and what may help."""
+    if verdict.status in (401, 403) and by_token:
+        return (
+            f"Segment ({host}) refused a new OAuth token for the write key {masked_write_key} with "
+            f"{verdict.error}; {messages} message(s) dropped. In Segment, the OAuth application "
+            f"must be connected to the source with that key, and have the scope oauth_scope; host "
+            f"and oauth_auth_server must be those of your workspace's region"
+        )
     if verdict.status in (401, 403):
         return (
             f"Segment ({host}) refused the write key {masked_write_key} with "
@@ -92,14 +112,14 @@ def parse_retry_after(header: str | None, now: float) -> float | None:
     if header.isascii() and header.isdigit():
         seconds = float(header[:9])  # no number of seconds needs more digits
     else:
-        date = _parse_date(header)
+        date = parse_date(header)
         if date is None:
             return None
         seconds = date - now
     return min(seconds, MAX_RETRY_AFTER) if seconds > 0 else None
 
 
-def _parse_date(header: str | None) -> float | None:
+def parse_date(header: str | None) -> float | None:
     """An HTTP date in seconds since 1970."""
     try:
         date = parsedate_to_datetime(header or "")

@@ -10,7 +10,7 @@ import pytest
 
 from collector import Collector, Reply
 from scripts import Ended, names, run, start
-from spools import begins_at_init, is_sound, kept, leave, track
+from sqlite_spools import begins_at_init, is_sound, kept, leave, track
 from support import some
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the C library is Linux's")
@@ -211,7 +211,7 @@ def test_a_child_forked_in_the_midst_of_a_write_to_the_spool_leaves_the_file_alo
         collector,
         forking
         + """
-    from sentry_segment.spool import file as spool_file
+    from sentry_segment.spool import sqlite_file as spool_file
 
     integration = init()
     capture("before")

@@ -23,7 +23,7 @@ from sentry_sdk.transport import Transport
 import sentry_segment
 from collector import Collector, Reply
 from sentry_segment import TrackMessage
-from spools import wait_until
+from sqlite_spools import wait_until
 from support import WRITE_KEY, Init, at_length, capture, many
 
 if TYPE_CHECKING:

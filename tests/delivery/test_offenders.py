@@ -15,7 +15,7 @@ from faults import fault, reset
 from sentry_segment import TrackMessage
 from sentry_segment.delivery.batches import GIVE_UP_AFTER, SUSPECT_AFTER
 from sentry_segment.delivery.worker import Worker
-from spools import adds_up, kept
+from sqlite_spools import adds_up, kept
 from support import Init, capture, some
 from virtual import VirtualClock, message, worker
 

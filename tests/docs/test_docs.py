@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from collector import Collector, Reply
 from pages import BLOCKS, Block
 from sentry_segment import SegmentIntegration
 from support import Init, capture
+from token_server import CLIENT_ID, KEY_ID, TokenServer, key_pair
 
 DSN = "https://public@sentry.example.com/1"
 
@@ -84,7 +86,9 @@ def test_every_python_block_compiles(block: Block) -> None:
 
 
 @pytest.mark.parametrize(
-    "block", [each for each in COMPLETE if "def show(" not in each.text], ids=name
+    "block",
+    [each for each in COMPLETE if not re.search(r"def show\(|oauth", each.text)],
+    ids=name,
 )
 def test_every_complete_example_mirrors_an_error(block: Block, here: Collector) -> None:
     run(block.text, here)
@@ -94,6 +98,23 @@ def test_every_complete_example_mirrors_an_error(block: Block, here: Collector) 
     assert mirrored[event_id]["userId"] == "a-users-id"
     assert {call.write_key for call in here.calls} == {"your-write-key"}
     assert [event["event_id"] for event in here.events if event["event_id"] == event_id]
+
+
+def test_the_oauth_example_gets_a_token(
+    here: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = code_with("oauth_client_key=Path").replace("/etc/shop/", "")
+    code = code.replace("your-client-id", CLIENT_ID).replace("your-key-id", KEY_ID)
+    (tmp_path / "segment-key.pem").write_text(key_pair()[0])
+    with TokenServer() as server:
+        defaults = SegmentIntegration.__init__.__kwdefaults__ or {}
+        monkeypatch.setitem(defaults, "oauth_auth_server", server.url)
+        run(code, here)
+        capture(id="a-users-id")
+        sentry_sdk.flush(10.0)
+        [call] = here.calls
+        assert server.knows(call)
+    assert call.json["writeKey"] == "your-write-key"
 
 
 def test_the_first_error_prints_that_it_is_delivered(

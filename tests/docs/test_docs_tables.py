@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pages import ROOT, rows
 from sentry_segment import SegmentIntegration
 from sentry_segment.mapping.fields import FIELDS
 from sentry_segment.stats import DROP_REASONS, Stats
-from sentry_segment.wire.verdict import Outcome, judge
+from sentry_segment.wire.verdict import MAX_BACKOFF, MAX_RETRY_AFTER, Outcome, judge
 from support import Init
 
 OPTIONS = {
@@ -92,7 +93,7 @@ def test_the_modules_are_those_of_the_package() -> None:
     ]
     package = ROOT / "sentry_segment"
     paths = [path.relative_to(package) for path in package.rglob("*.py")]
-    tools = {"check", "inspector"}  # as one each
+    tools = {"check", "inspector", "spool_command"}  # as one each
     real = {f"{path.parts[0]}/" if path.parts[0] in tools else path.as_posix() for path in paths}
     assert sorted(shown) == sorted(name for name in real if not re.search(r"(^|/)_", name))
 
@@ -109,7 +110,8 @@ def paths(message: Any, path: str = "") -> set[str]:
 
 def real_message(collector: Collector, init: Init) -> dict[str, Any]:
     """One that has all that a message can have."""
-    init(environment="production", release="shop@1.4.2")
+    visible = {"anonymous": True, "sentry_url": "https://acme.sentry.io"}
+    init(segment=visible, environment="production", release="shop@1.4.2")
     sentry_sdk.capture_event(
         {
             "exception": {"values": [{"type": "KeyError"}]},
@@ -120,6 +122,7 @@ def real_message(collector: Collector, init: Init) -> dict[str, Any]:
                 "method": "POST",
                 "headers": {"User-Agent": "Mozilla/5.0", "Referer": "https://shop.example/cart"},
                 "env": {"REMOTE_ADDR": "198.51.100.6"},
+                "cookies": {"ajs_anonymous_id": "8b1c7a1e-52d1-4a0b-9f6c-0d6f6a3f2c11"},
             },
         }
     )
@@ -143,6 +146,20 @@ def test_every_field_of_a_message_is_in_the_table(
     assert shown == real - constant
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/what-is-sent.md"])
+def test_the_message_that_is_shown_has_the_fields_of_one(page: str) -> None:
+    """But for those that an option adds."""
+    [example] = re.findall(r"```json\n(\{\n  \"type\".*?)```", (ROOT / page).read_text(), re.DOTALL)
+    added = {"anonymousId", "properties.sentryUrl"}
+    assert paths(json.loads(example)) == {row.path for row in FIELDS.rows} - added
+
+
+def test_the_waits_are_those_of_the_package() -> None:
+    text = " ".join((ROOT / "docs/delivery.md").read_text().split())
+    shown = set(re.findall(r"up to (\d+) seconds", text))
+    assert shown == {f"{MAX_BACKOFF:.0f}", f"{MAX_RETRY_AFTER:.0f}"}
+
+
 def test_the_privacy_table_shows_how_to_remove_a_field(collector: Collector, init: Init) -> None:
     real = real_message(collector, init)
     named: set[str] = set()
@@ -157,7 +174,8 @@ def test_the_privacy_table_shows_how_to_remove_a_field(collector: Collector, ini
         message = copy.deepcopy(real)
         assert value_at(message, field)
         context, properties = message["context"], message["properties"]
-        names = {"context": context, "properties": properties, "page": context["page"]}
+        names = {"message": message, "context": context, "properties": properties}
+        names["page"] = context["page"]
         exec(remedy.strip("`"), names)
         assert not value_at(message, field), remedy
     constant = "type", "event", "context.library", "integration"

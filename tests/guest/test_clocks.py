@@ -9,7 +9,7 @@ import pytest
 
 from collector import Call, Collector, Reply
 from scripts import Ended, names, run
-from spools import kept, leave, track
+from sqlite_spools import kept, leave, track
 from support import some
 
 FREEZERS = {

@@ -118,7 +118,7 @@ def test_a_failure_in_the_mapping_costs_its_message_and_nothing_else(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(event: Any, event_name: str) -> None:
+    def fail(*given: Any) -> None:
         raise ArithmeticError("in the mapping")
 
     integration = init()
@@ -142,7 +142,7 @@ def test_a_log_handler_that_captures_errors_captures_nothing_of_ours(
         def emit(self, record: logging.LogRecord) -> None:
             capture(RuntimeError(record.getMessage()))
 
-    def fail(event: Any, event_name: str) -> None:
+    def fail(*given: Any) -> None:
         raise ArithmeticError
 
     handler = Capturing()

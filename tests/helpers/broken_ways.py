@@ -21,7 +21,7 @@ from collector import HOST, Takeover
 from faults import OK, fault, in_turn, reset, silent
 from proxy import Proxy, SocksProxy, TlsCollector, Wire
 from sentry_segment import SegmentIntegration
-from spools import wait_until
+from sqlite_spools import wait_until
 
 resource = pytest.importorskip("resource", reason="descriptors are not limited here")
 

@@ -354,7 +354,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not open_still or reply.status == 0:
             self.close_connection = True
             return
-        self.send_response(reply.status)
+        if "Date" in reply.headers:
+            self.send_response_only(reply.status)
+        else:
+            self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):  # have no body

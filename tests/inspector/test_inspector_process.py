@@ -1,4 +1,4 @@
-"""`python -m sentry_segment.inspector`, as a process."""
+"""`python -m sentry_segment inspector`, as a process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ import pytest
 from inspectors import Poster, message
 from support import MEASURED
 
-COMMAND = [sys.executable, "-m", "sentry_segment.inspector"]
+COMMAND = ("-m", "sentry_segment", "inspector")
+BY_ITS_OWN_NAME = ("-m", "sentry_segment.inspector")
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(
+    *arguments: str, command: tuple[str, ...] = COMMAND
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process, and the URL that it says."""
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
+        [sys.executable, *command, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -42,12 +45,13 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **MEASURED}
-    command = [*COMMAND, *arguments]
+    command = [sys.executable, *BY_ITS_OWN_NAME, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 
-def test_it_serves_and_says_how_to_point_an_application_at_it() -> None:
-    with running("--port", "0") as (process, url), Poster(url) as app:
+@pytest.mark.parametrize("command", [COMMAND, BY_ITS_OWN_NAME], ids=str)
+def test_it_serves_and_says_how_to_point_an_application_at_it(command: tuple[str, ...]) -> None:
+    with running("--port", "0", command=command) as (process, url), Poster(url) as app:
         assert url.startswith("http://127.0.0.1:")
         assert app.segment(message()).is_success
         assert len(app.http.get("/inspector/records").json()["records"]) == 1
@@ -118,6 +122,8 @@ def test_a_port_that_is_taken_is_said_with_what_to_do() -> None:
     [
         (["--port", "70000"], 2, "70000 is no port"),
         (["--port", "web"], 2, "invalid port value: 'web'"),
+        (["--allow-host", "http://web:80"], 2, "expected a name without a port, got 'http://web"),
+        (["--allow-origin", "shop.example"], 2, "expected an origin such as https://shop.example"),
         (["--host", "192.0.2.1", "--port", "0"], 1, "Can't listen on port 0 of 192.0.2.1"),
         (["--host", "nowhere.invalid"], 1, "Can't listen on port 8010 of nowhere.invalid"),
     ],
@@ -165,6 +171,17 @@ def test_it_listens_on_ipv6_too() -> None:
     with running("--host", "::1", "--port", "0") as (_, url), Poster(url) as app:
         assert url.startswith("http://[::1]:")
         assert app.http.get("/").is_success
+
+
+def test_names_and_origins_are_allowed_by_arguments() -> None:
+    allowed = ("--allow-host", "web", "--allow-host", "host.docker.internal")
+    with (
+        running("--port", "0", *allowed, "--allow-origin", "https://shop.example:3000") as (_, url),
+        Poster(url) as app,
+    ):
+        headers = {"Host": "host.docker.internal:8010", "Origin": "https://shop.example:3000"}
+        assert app.segment(message(), headers=headers).is_success
+        assert app.segment(message(), headers={**headers, "Host": "web"}).is_success
 
 
 def test_it_can_be_started_again_at_once_on_its_port() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from spools import wait_until
+from sqlite_spools import wait_until
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 

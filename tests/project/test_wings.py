@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from wings import MAY_IMPORT, MODULES, PICTURE, draw, wing
+from wings import MAY_IMPORT, MODULES, PICTURE, ROOT, draw, wing
 
 
 def imports(module: str) -> Iterator[str]:
@@ -61,7 +62,8 @@ def test_no_import_goes_round_in_a_circle(start: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["guest", "mapping", "wire", "spool", "delivery", "sdk", "check", "inspector"]
+    "package",
+    ["guest", "mapping", "wire", "spool", "delivery", "sdk", "check", "spool_command", "inspector"],
 )
 def test_a_wing_says_what_it_is_for(package: str) -> None:
     text = ast.get_docstring(ast.parse(MODULES[package].read_text()))
@@ -92,3 +94,10 @@ def test_a_file_a_class_and_a_function_have_one_idea(module: str) -> None:
         # A docstring is for those who call it: options take as many lines as there are of them.
         lines -= len((ast.get_docstring(node) or "").splitlines())
         assert lines <= limit or f"{module}.{node.name}" in TABLES, f"{node.name}: {lines}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p.relative_to(ROOT) for p in (ROOT / "tests").rglob("*.py"))
+)
+def test_a_file_of_tests_is_about_one_promise(path: Path) -> None:
+    assert len((ROOT / path).read_text().splitlines()) <= 600

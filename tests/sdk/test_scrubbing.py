@@ -17,7 +17,7 @@ from collector import Collector, Reply
 from scripts import run
 from sentry_segment import SegmentIntegration
 from sentry_segment.testing import capture_messages
-from spools import kept, wait_until
+from sqlite_spools import kept, wait_until
 from support import WRITE_KEY, Init
 
 SECRET = "s3cr3t"

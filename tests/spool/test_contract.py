@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from sentry_segment.spool.contract import LEASE, Row, Spool, SpoolError, SpoolLostError
+from sentry_segment.spool.contract import LEASE, Row, Spool, SpoolError, SpoolLostError, Waiting
 from sentry_segment.spool.sqlite import SqliteSpool
-from spools import MAX_BYTES
+from sqlite_spools import MAX_BYTES
 from support import WRITE_KEY
 
 
@@ -43,7 +43,7 @@ class Sqlite:
     """A file."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("sentry_segment.spool.file._BUSY_TIMEOUT", 0.1)
+        monkeypatch.setattr("sentry_segment.spool.sqlite_file._BUSY_TIMEOUT", 0.1)
         self._path = folder / "spool.db"
         self._now = 1_000_000.0
 
@@ -520,3 +520,60 @@ def test_two_holders_add_at_once_each_under_its_own(place: Place) -> None:
 
     found = at_once(*(lambda spool=spool: use(spool) for spool in both))
     assert found == [[b"%d" % n for n in range(20)]] * 2
+
+
+# The survey
+
+
+def test_a_survey_of_nothing_finds_nothing_and_makes_nothing(place: Place) -> None:
+    assert place.spool().survey() is None
+    assert not place.exists()
+
+
+def test_a_survey_tells_what_waits_under_each_writer_and_for_how_long_it_is_held(
+    place: Place,
+) -> None:
+    first, second = place.spool(), place.spool()
+    one, two = begin(first, b"1-1", b"1-22"), begin(second, b"2-1")
+    place.let_pass(10)
+    begin(second, b"2-2")
+    assert place.spool().survey() == [
+        Waiting(one, True, 2, 7, b"1-1", LEASE - 10, False),
+        Waiting(two, True, 2, 6, b"2-1", LEASE, False),
+    ]
+    assert [each.is_own for each in second.survey() or ()] == [False, True]
+    second.release()
+    assert [each.is_own for each in second.survey() or ()] == [False, False]
+    delete(first, read(first, one)[:1])
+    assert place.spool().survey() == [
+        Waiting(one, True, 1, 4, b"1-22", LEASE - 10, False),
+        Waiting(two, True, 2, 6, b"2-1", 0, False),
+    ]
+    place.let_pass(LEASE - 10)
+    assert [each.lease for each in place.spool().survey() or ()] == [0, 0]
+
+
+def test_a_survey_claims_and_renews_nothing(place: Place) -> None:
+    spool = place.spool()
+    writer = begin(spool, b"1")
+    place.let_pass(LEASE)
+    another = place.spool()
+    another.survey()
+    assert another.writer is None
+    assert place.spool().tend([]) == ({writer: 1}, set())
+
+
+def test_a_survey_has_no_writer_without_messages(place: Place) -> None:
+    spool = place.spool()
+    writer = begin(spool, b"1")
+    delete(spool, read(spool, writer))
+    assert spool.survey() == []
+
+
+def test_a_survey_tells_other_keys_messages_apart(place: Place) -> None:
+    """Where it shows them at all."""
+    begin(place.spool("another key"), b"1")
+    ours = begin(place.spool(), b"2")
+    survey = place.spool().survey() or []
+    assert [each.writer for each in survey if each.is_ours] == [ours]
+    assert all(each.messages == 1 for each in survey)

@@ -15,7 +15,7 @@ import sentry_sdk
 from collector import Call, Collector, Reply
 from faults import arrived, hold
 from scripts import names, run, run_with_children, start
-from spools import (
+from sqlite_spools import (
     FILES,
     adds_up,
     begins_at_init,
@@ -217,8 +217,8 @@ def test_several_processes_on_one_file_deliver_each_message_once(
     # On a busy machine, one may have the file locked for longer than the others wait for it, who
     # would then send from memory, before what they have in the file.
     script = """
-        import sentry_segment.spool.file
-        sentry_segment.spool.file._BUSY_TIMEOUT = 60.0
+        import sentry_segment.spool.sqlite_file
+        sentry_segment.spool.sqlite_file._BUSY_TIMEOUT = 60.0
         integration = init(transport_queue_size=1_000)
         print("ready", flush=True)
         told()

@@ -34,7 +34,7 @@ def pages(browser: Browser, url: str) -> Iterator[Open]:
     problems: list[str] = []
     contexts = []
 
-    def open_page(width: int = 1280, height: int = 800, **options: Any) -> Page:
+    def open_page(width: int = 1280, height: int = 800, query: str = "", **options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         context.route("**/*", guard)
@@ -42,7 +42,7 @@ def pages(browser: Browser, url: str) -> Iterator[Open]:
         page.on("dialog", refuse)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda line: complaint(line.text))
-        page.goto(url)
+        page.goto(url + query)
         return page
 
     def refuse(dialog: Any) -> None:
@@ -57,7 +57,8 @@ def pages(browser: Browser, url: str) -> Iterator[Open]:
             route.abort()
 
     def complaint(text: str) -> None:
-        if "net::ERR_" not in text:  # of a server that a test has stopped
+        # Of a server that a test has stopped, and of a file that the inspector refuses.
+        if "net::ERR_" not in text and "status of 400" not in text:
             problems.append(text)
 
     yield open_page

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from spools import kept, let_leases_lapse
+from sqlite_spools import kept, let_leases_lapse
 from stacks.processes import PATIENCE, Process, Stack, wait_until
 
 

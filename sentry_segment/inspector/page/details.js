@@ -1,12 +1,22 @@
 // One row in full: what is objected to, and both sides next to each other.
 
+import { asCurl, asTest } from "./copies.js";
 import { copyButton, count, element, visible } from "./dom.js";
+import { errorSections } from "./error.js";
+import { fillFields } from "./fields.js";
 import { OPEN_UP_TO, jsonTree } from "./json.js";
 import { badges, titleOf } from "./list.js";
 
 const FACTS = ["user", "transaction", "release", "environment", "timestamp"];
+const RANKS = [
+  ["drops", "Segment drops it", "What of it Segment drops"],
+  ["changes", "Segment changes it"],
+  ["advice", "Advice"],
+];
+const MOST_READ = 5_000_000; // characters of an event that are read for its frames
 
-export function showDetails(holder, row, onClose) {
+// `repeats` are the rows that look alike, the newest first, and `onOpen` opens another of them.
+export function showDetails(holder, row, repeats, onOpen, onClose) {
   const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "✕");
   close.addEventListener("click", onClose);
   holder.replaceChildren(
@@ -17,26 +27,62 @@ export function showDetails(holder, row, onClose) {
       element("span", { class: "badges" }, ...badges(row)),
       close,
     ),
+    steps(row, repeats, onOpen),
     ...identity(row),
     facts(row),
     ...objections(row),
+    ...error(row),
+    ...origins(row),
     element("div", { class: "sides" }, segmentSide(row), sentrySide(row)),
   );
 }
 
+// Drawn anew as repeats come, and what one reads stays as it is.
+export function drawSteps(holder, row, repeats, onOpen) {
+  holder.querySelector(".steps").replaceWith(steps(row, repeats, onOpen));
+}
+
+function steps(row, repeats, onOpen) {
+  const made = element("p", { class: "steps" });
+  if (repeats.length < 2) return made;
+  const at = repeats.indexOf(row);
+  const step = (label, to) => {
+    const button = element("button", { type: "button" }, label);
+    button.disabled = to === undefined;
+    button.addEventListener("click", () => onOpen(to.key));
+    return button;
+  };
+  const all = repeats.length.toLocaleString("en");
+  const said = at === 0 ? `The newest of ${all} alike` : `${(at + 1).toLocaleString("en")} of ${all} alike`;
+  made.append(step("Newer", repeats[at - 1]), step("Older", repeats[at + 1]), said);
+  return made;
+}
+
 function identity(row) {
   const id = row.records[0].id;
-  if (id === null) return [];
-  return [
-    element(
-      "p",
-      { class: "identity" },
-      "Event id ",
-      element("code", {}, visible(id)),
-      " ",
-      copyButton("Copy id", id),
-    ),
-  ];
+  const { segment } = row;
+  const isReadable = segment && segment.text.startsWith("{");
+  const made = element(
+    "p",
+    { class: "identity" },
+    ...(id === null ? [] : ["Event id ", element("code", {}, visible(id)), copyButton("Copy id", id)]),
+    isReadable ? copyButton("Copy as curl", () => asCurl(segment)) : undefined,
+    isReadable ? copyButton("Copy as test", () => asTest(segment)) : undefined,
+  );
+  return made.childNodes.length ? [made] : [];
+}
+
+function error({ sentry }) {
+  if (sentry === undefined || sentry.text.length > MOST_READ) return [];
+  const event = JSON.parse(sentry.text);
+  return event && typeof event === "object" ? errorSections(event) : [];
+}
+
+function origins({ segment, sentry }) {
+  if (!segment?.summary.is_error || sentry === undefined) return [];
+  const holder = element("section", { class: "origins" });
+  fillFields(holder, segment, sentry);
+  return [holder];
 }
 
 function facts(row) {
@@ -51,16 +97,14 @@ function facts(row) {
 }
 
 function objections(row) {
-  if (!row.objections.length) return [];
-  const items = row.objections.map((text) => element("li", {}, visible(text)));
-  return [
-    element(
-      "section",
-      { class: "objections" },
-      element("h3", {}, row.refused ? "Why it was refused, and what else is wrong" : "What Segment would object to"),
-      element("ul", {}, ...items),
-    ),
-  ];
+  return RANKS.flatMap(([rank, title, partly]) => {
+    const told = new Set(row.objections.filter((each) => each.rank === rank).map(({ text }) => text));
+    if (!told.size) return [];
+    const items = [...told].map((text) => element("li", {}, visible(text)));
+    const isRefused = rank === "drops" && row.refused !== undefined;
+    const name = isRefused ? "Refused" : partly && row.delivered.length ? partly : title;
+    return [element("section", { class: "objections", "data-rank": rank }, element("h3", {}, name), element("ul", {}, ...items))];
+  });
 }
 
 function segmentSide(row) {

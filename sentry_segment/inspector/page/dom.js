@@ -30,7 +30,7 @@ export function visible(text) {
 
 export function copyButton(label, text) {
   const button = element("button", { type: "button" }, label);
-  button.addEventListener("click", () => copy(button, text));
+  button.addEventListener("click", () => copy(button, typeof text === "function" ? text() : text));
   return button;
 }
 
@@ -65,6 +65,9 @@ export function count(number, one, many = `${one}s`) {
   return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }
 
-export function timeOf(iso) {
-  return new Date(iso).toLocaleTimeString("en-GB");
+// All times of the page are in UTC, as those in the messages are.
+export function timeOf(when, isDated = false) {
+  const iso = new Date(when).toISOString();
+  const isToday = iso.slice(0, 10) === new Date().toISOString().slice(0, 10);
+  return isDated && !isToday ? `${iso.slice(0, 10)} ${iso.slice(11, 19)}` : iso.slice(11, 19);
 }

@@ -1,10 +1,12 @@
 // The page: the stream of what arrives, the list, the details, the keys.
 
-import { copy, count } from "./dom.js";
-import { showDetails } from "./details.js";
+import { copy, count, element } from "./dom.js";
+import { drawSteps, showDetails } from "./details.js";
 import { List } from "./list.js";
 import { drawPlot } from "./plot.js";
-import { Rows } from "./rows.js";
+import { FILTERS } from "./query.js";
+import { Rows, itemsOf } from "./rows.js";
+import { isStep, openInAddress, readState, state, writeState } from "./state.js";
 
 const MOST_HELD = 10_000; // records, as many as the server keeps
 const $ = (id) => document.getElementById(id);
@@ -13,8 +15,8 @@ const rows = new Rows();
 const list = new List($("list"), $("rows"), open);
 let held = []; // events of the stream that came in a pause
 let isPaused = false;
-let opened = null; // a row's key
 let openedVersion = null;
+let unseen = 0; // rows that came while the page was behind others
 let isDrawn = true;
 
 // Drawing: once a frame, however much arrives.
@@ -24,13 +26,15 @@ function draw() {
   isDrawn = false;
   requestAnimationFrame(() => {
     isDrawn = true;
-    const found = rows.found($("search").value);
+    const found = rows.found(state.query, state.only);
     const isEmpty = !rows.rows.length;
     $("empty").hidden = !isEmpty;
     $("list").hidden = isEmpty;
     $("nothing").hidden = isEmpty || found.length > 0;
-    $("nothing").textContent = "No row holds all of these words.";
-    list.show(found);
+    $("nothing").textContent = state.only.size
+      ? "No row holds all of these words and passes these filters."
+      : "No row holds all of these words.";
+    list.show(itemsOf(found, state.isGrouped));
     drawPlot($("plot"), found);
     drawDetails();
     drawCounts(found);
@@ -38,11 +42,26 @@ function draw() {
 }
 
 function drawDetails() {
-  const row = rows.byKey.get(opened);
-  if (row === undefined) return close();
-  if (openedVersion === row.version) return;
-  openedVersion = row.version;
-  showDetails($("details"), row, close);
+  if (state.open === null) return;
+  const row = rows.byKey.get(state.open);
+  if (row === undefined) {
+    // The page's address may name one that is still to come.
+    if (openedVersion !== null) close();
+    return;
+  }
+  const repeats = list.itemOf(row.key)?.rows ?? [row];
+  const version = `${row.version} ${row.key}`;
+  if (openedVersion === version) return drawSteps($("details"), row, repeats, (key) => openRow(key));
+  if (openedVersion === null) reveal();
+  openedVersion = version;
+  const hadFocus = $("details").contains(document.activeElement);
+  showDetails($("details"), row, repeats, (key) => openRow(key), close);
+  if (hadFocus) $("details").focus();
+}
+
+function reveal() {
+  $("details").hidden = false;
+  document.body.dataset.details = "open";
 }
 
 function drawCounts(found) {
@@ -52,6 +71,8 @@ function drawCounts(found) {
       ? count(found.length, "row")
       : `${found.length.toLocaleString("en")} of ${count(rows.rows.length, "row")}`,
   ];
+  const shown = list.shown.length;
+  if (shown < found.length) said[0] += `, ${shown.toLocaleString("en")} without repeats`;
   if (others.length) said.push(`other items at Sentry: ${others.join(", ")}`);
   $("counts").textContent = said.join(" · ");
 }
@@ -61,25 +82,41 @@ function drawCounts(found) {
 const isNarrow = () => matchMedia("(max-width: 60rem)").matches;
 
 function open(key) {
-  opened = key;
+  openRow(key, state.open === null && isNarrow()); // there, "Back" is how one gets to the list
+  if (isNarrow()) $("details").focus();
+  list.activate(list.active); // the list has become narrower
+}
+
+function openRow(key, isNewStep = false) {
+  state.open = key;
+  writeState(isNewStep);
   openedVersion = null;
-  $("details").hidden = false;
-  document.body.dataset.details = "open";
   drawDetails();
   $("details").scrollTop = 0;
-  if (isNarrow()) $("details").focus();
-  list.activate(key); // the list has become narrower
 }
 
 function close() {
-  if ($("details").hidden) return;
+  if (state.open === null) return;
+  if (isStep()) history.back();
+  hide();
+  if (!isStep()) writeState();
+}
+
+function hide() {
   const hadFocus = $("details").contains(document.activeElement);
-  opened = openedVersion = null;
+  state.open = openedVersion = null;
   $("details").hidden = true;
   $("details").replaceChildren();
   delete document.body.dataset.details;
   if (hadFocus) $("list").focus({ preventScroll: true });
 }
+
+addEventListener("popstate", () => {
+  const key = openInAddress();
+  if (key === null) hide();
+  else openRow(key);
+  writeState(); // the search may have changed meanwhile
+});
 
 // Pause
 
@@ -109,8 +146,10 @@ function connect() {
   stream.addEventListener("open", () => say("live"));
   stream.addEventListener("message", ({ data }) => {
     const event = JSON.parse(data);
+    const before = rows.byKey.size;
     if (isPaused) hold(event);
     else rows.take(event);
+    if (document.hidden) tell(unseen + Math.max(rows.byKey.size - before, 0));
     say("live");
     if (!isPaused) draw();
   });
@@ -136,6 +175,15 @@ function drawStatus() {
   $("pause").textContent = isPaused ? `Resume${waiting ? ` (${waiting.toLocaleString("en")} new)` : ""}` : "Pause";
 }
 
+// The tab's title: how many are new.
+
+function tell(number) {
+  unseen = number;
+  document.title = unseen ? `(${unseen.toLocaleString("en")}) Inspector` : "Inspector";
+}
+
+document.addEventListener("visibilitychange", () => tell(0));
+
 // Keys
 
 const MOVES = {
@@ -158,7 +206,7 @@ document.addEventListener("keydown", (event) => {
 function keyInSearch({ key }) {
   if (key === "Escape") {
     $("search").value = "";
-    draw();
+    search();
   } else if (key !== "Enter" && key !== "ArrowDown") {
     return false;
   }
@@ -180,12 +228,65 @@ function keyElsewhere({ key, target }) {
 function move(step) {
   step();
   if (!$("details").contains(document.activeElement)) $("list").focus({ preventScroll: true });
-  if (opened !== null && list.active !== opened) list.open(list.active);
+  if (state.open !== null && list.itemOf(state.open)?.key !== list.active) list.open(list.active);
 }
 
 // The rest
 
-$("search").addEventListener("input", draw);
+function search() {
+  state.query = $("search").value.trim().toLowerCase();
+  writeState();
+  draw();
+}
+
+for (const [name, [label]] of Object.entries(FILTERS)) {
+  const chip = element("button", { type: "button", class: "chip" }, label);
+  chip.addEventListener("click", () => {
+    if (!state.only.delete(name)) state.only.add(name);
+    drawFilters();
+    writeState();
+    draw();
+  });
+  chip.dataset.name = name;
+  $("chips").append(chip);
+}
+
+function drawFilters() {
+  for (const chip of $("chips").children) chip.setAttribute("aria-pressed", state.only.has(chip.dataset.name));
+  $("group").setAttribute("aria-pressed", state.isGrouped);
+}
+
+$("group").addEventListener("click", () => {
+  state.isGrouped = !state.isGrouped;
+  drawFilters();
+  writeState();
+  draw();
+});
+
+$("export").addEventListener("click", () => {
+  element("a", { href: "/inspector/export", download: "inspector.json" }).click();
+});
+$("import").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", async () => {
+  const [file] = $("file").files;
+  $("file").value = "";
+  if (file === undefined) return;
+  const answer = await fetch("/inspector/import", { method: "POST", body: file }).catch(() => null);
+  const told = (await answer?.json().catch(() => null)) ?? { detail: "the inspector did not answer" };
+  $("import").textContent = answer?.ok ? `Imported ${count(told.imported, "record")}` : `Not imported: ${told.detail}`;
+  setTimeout(() => ($("import").textContent = "Import"), 5000);
+});
+
+$("search").addEventListener("input", search);
+// Who is about to type does not wait for what a search needs of each row.
+$("search").addEventListener("focus", () => {
+  let at = 0;
+  const prepare = (deadline) => {
+    while (at < rows.rows.length && deadline.timeRemaining() > 1) void rows.rows[at++].texts;
+    if (at < rows.rows.length) requestIdleCallback(prepare);
+  };
+  self.requestIdleCallback?.(prepare);
+});
 $("pause").addEventListener("click", () => pause(!isPaused));
 $("clear").addEventListener("click", async () => {
   try {
@@ -204,5 +305,9 @@ $("setup").textContent = `sentry_sdk.init(
         ),
     ],
 )`;
+$("spotlight").textContent = `${location.origin}/stream`;
 $("copy-setup").addEventListener("click", () => copy($("copy-setup"), $("setup").textContent));
+readState();
+$("search").value = state.query;
+drawFilters();
 connect();

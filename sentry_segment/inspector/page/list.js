@@ -1,16 +1,17 @@
 // The list of rows. Only those within sight are elements: 10,000 scroll as 10 do.
 
-import { count, element, timeOf, visible } from "./dom.js";
+import { element, timeOf, visible } from "./dom.js";
 
 const BEYOND = 6; // rows above and below those in sight
 
+// It shows items: a row, or several that look alike.
 export class List {
   constructor(list, rows, onOpen) {
     this.list = list;
     this.holder = rows;
     this.shown = [];
-    this.elements = new Map(); // by the row's key
-    this.active = null; // a row's key
+    this.elements = new Map(); // by the item's key
+    this.active = null; // an item's key
     this.onOpen = onOpen;
     list.addEventListener("scroll", () => this.draw(), { passive: true });
     new ResizeObserver(() => this.draw()).observe(list);
@@ -30,7 +31,8 @@ export class List {
     const anchor = this.list.scrollTop >= height ? this.shown[this.indexAtTop(height)] : undefined;
     const offset = this.list.scrollTop % height;
     this.shown = shown;
-    this.indexes = new Map(shown.map((row, index) => [row.key, index]));
+    this.indexes = new Map(shown.map((item, index) => [item.key, index]));
+    this.items = new Map(shown.flatMap((item) => item.rows.map((row) => [row.key, item])));
     this.holder.style.height = `${shown.length * height}px`;
     const index = anchor && this.indexes.get(anchor.key);
     if (index !== undefined) this.list.scrollTop = index * height + offset;
@@ -65,21 +67,23 @@ export class List {
     else this.list.removeAttribute("aria-activedescendant");
   }
 
-  // An element stays the same as long as its row is in sight, or a click on it might be lost.
-  place(row, index, height) {
-    let made = this.elements.get(row.key);
+  // An element stays the same as long as its item is in sight, or a click on it might be lost.
+  place(item, index, height) {
+    const { row } = item;
+    let made = this.elements.get(item.key);
     if (made === undefined) {
       made = element("div", { role: "option", id: `row-${row.number}` });
-      made.dataset.key = row.key;
-      this.elements.set(row.key, made);
+      made.dataset.key = item.key;
+      this.elements.set(item.key, made);
     }
-    if (made.dataset.version !== String(row.version)) {
-      made.dataset.version = row.version;
+    const version = `${row.number}.${row.version}.${item.rows.length}`;
+    if (made.dataset.version !== version) {
+      made.dataset.version = version;
       made.dataset.error = row.isError;
-      made.replaceChildren(...contents(row));
+      made.replaceChildren(...contents(item));
     }
     made.style.transform = `translateY(${index * height}px)`;
-    made.setAttribute("aria-selected", row.key === this.active);
+    made.setAttribute("aria-selected", item.key === this.active);
     made.setAttribute("aria-posinset", index + 1);
     made.setAttribute("aria-setsize", this.shown.length);
     return made;
@@ -106,20 +110,26 @@ export class List {
     return Math.max(1, Math.floor(this.list.clientHeight / this.rowHeight) - 1);
   }
 
+  // By the item's key; what is opened is the newest row in it.
   open(key) {
     this.activate(key);
-    this.onOpen(key);
+    this.onOpen(this.shown[this.indexes.get(key)].row.key);
+  }
+
+  itemOf(rowKey) {
+    return this.items?.get(rowKey);
   }
 }
 
-function contents(row) {
+function contents({ row, rows }) {
   const facts = ["user", "transaction"].map((field) => row.about(field)).filter(Boolean);
   if (row.about("user") !== undefined) facts[0] = `user ${facts[0]}`;
   const value = row.sentry?.summary.value;
   return [
     element("span", { class: "title" }, visible(titleOf(row))),
+    element("span", { class: "times", title: "repeats" }, rows.length > 1 ? `×${rows.length.toLocaleString("en")}` : ""),
     element("span", { class: "value" }, value === undefined ? "" : visible(value)),
-    element("time", { datetime: row.arrived }, timeOf(row.arrived)),
+    element("time", { datetime: row.arrived }, timeOf(row.arrived, true)),
     element("span", { class: "facts" }, visible(facts.join(" · "))),
     element("span", { class: "badges" }, ...badges(row)),
   ];
@@ -138,10 +148,13 @@ export function badges(row) {
   const badge = (kind, text) => made.push(element("span", { class: "badge", "data-kind": kind }, text));
   if (row.refused) badge("refused", `refused ${row.refused.status}`);
   if (row.sentry?.status === 200) badge("sentry", "Sentry");
-  const taken = row.messages.filter((record) => record.status === 200).length;
+  const taken = row.delivered.length;
   if (taken) badge("segment", taken === 1 ? "Segment" : `Segment ×${taken}`);
-  else if (row.sentry?.summary.why_not) badge("not", row.sentry.summary.why_not);
-  else if (row.sentry?.status === 200) badge("waiting", "not at Segment yet");
-  if (row.objections.length) badge("objections", count(row.objections.length, "objection"));
+  else if (row.messages.length === 0 && row.sentry?.summary.why_not) badge("not", row.sentry.summary.why_not);
+  else if (row.messages.length === 0 && row.sentry?.status === 200) badge("waiting", "not at Segment yet");
+  const ranks = new Set(row.objections.map(({ rank }) => rank));
+  if (ranks.has("drops") && !row.refused) badge("refused", taken ? "repeat dropped" : "dropped by Segment");
+  if (ranks.has("changes")) badge("objections", "changed by Segment");
+  if (ranks.has("advice")) badge("advice", "advice");
   return made;
 }

@@ -11,7 +11,7 @@ const SERIES = ["sentry", "segment"];
 // Counts in steps of equal length, the last of which ends with the last arrival.
 export function stepsOf(rows) {
   const errors = rows.flatMap((row) => row.records).filter(isCounted);
-  const times = errors.map((record) => Date.parse(record.arrived) / 1000);
+  const times = errors.map((record) => (record.seconds ??= Date.parse(record.arrived) / 1000));
   const [first, last] = times.reduce(
     ([low, high], time) => [Math.min(low, time), Math.max(high, time)],
     [Infinity, -Infinity],
@@ -46,12 +46,12 @@ export function drawPlot(holder, rows) {
     element(
       "p",
       { class: "legend" },
-      element("span", { class: "key", "data-kind": "sentry" }, `Sentry ${totals[0].toLocaleString("en")}`),
-      element("span", { class: "key", "data-kind": "segment" }, `Segment ${totals[1].toLocaleString("en")}`),
-      element("span", { class: "most" }, `errors: at most ${most} in ${duration(step)}`),
+      element("span", { class: "key", "data-kind": "sentry" }, `Events at Sentry: ${totals[0].toLocaleString("en")}`),
+      element("span", { class: "key", "data-kind": "segment" }, `Messages at Segment: ${totals[1].toLocaleString("en")}`),
+      element("span", { class: "most" }, `Tallest bar: ${most} in ${duration(step)}`),
     ),
     bars(counts, most, said),
-    element("p", { class: "axis", "aria-hidden": "true" }, element("span", {}, clock(start)), element("span", {}, clock(end))),
+    element("p", { class: "axis", "aria-hidden": "true" }, element("span", {}, clock(start)), element("span", {}, `${clock(end)} UTC`)),
   );
 }
 

@@ -1,5 +1,7 @@
 // What has arrived, as rows: one for each event id, with Sentry's event and Segment's messages.
 
+import { FILTERS, holds, wordsOf } from "./query.js";
+
 const STATUS_OK = 200;
 
 export class Row {
@@ -18,6 +20,17 @@ export class Row {
     this.messages = this.records.filter((record) => record.side === "segment");
     this.segment = this.messages.at(-1);
     this.objections = this.records.flatMap((record) => record.objections);
+    // Those that Segment keeps, whatever it answers.
+    this.delivered = this.messages.filter(
+      (record) => record.status === STATUS_OK && !record.objections.some(({ rank }) => rank === "drops"),
+    );
+    const seen = ["title", "value", "user", "transaction", "release", "environment", "why_not", "kind"];
+    this.alike = JSON.stringify([
+      ...seen.map((field) => this.about(field)),
+      this.sentry?.status,
+      this.messages.map((record) => record.status),
+      this.objections.map(({ text }) => text),
+    ]);
   }
 
   get arrived() {
@@ -37,14 +50,13 @@ export class Row {
     return this.records.findLast((record) => record.status !== STATUS_OK);
   }
 
-  matches(query) {
+  get texts() {
+    return this.records.map(textOf);
+  }
+
+  matches(query, words) {
     if (this.match.query !== query) {
-      const words = query.split(/\s+/).filter(Boolean);
-      const texts = words.length ? this.records.map(textOf) : [];
-      this.match = {
-        query,
-        found: words.every((word) => texts.some((text) => text.includes(word))),
-      };
+      this.match = { query, found: words.every((word) => holds(this, word)) };
     }
     return this.match.found;
   }
@@ -59,7 +71,7 @@ function textOf(record) {
     record.side,
     record.status,
     record.write_key,
-    ...record.objections,
+    ...record.objections.map(({ text }) => text),
     ...Object.values(record.summary),
   ]
     .join("\n")
@@ -118,9 +130,24 @@ export class Rows {
     this.rows = this.rows.filter((row) => row.records.length);
   }
 
-  // Those that hold all words of the query, the newest first.
-  found(query) {
-    const words = query.trim().toLowerCase();
-    return this.rows.filter((row) => row.matches(words)).reverse();
+  // Those that hold all words of the query and pass all filters, the newest first.
+  found(query, only) {
+    const words = wordsOf(query);
+    const filters = [...only].filter((name) => name in FILTERS).map((name) => FILTERS[name][1]);
+    return this.rows
+      .filter((row) => row.matches(query, words) && filters.every((passes) => passes(row)))
+      .reverse();
   }
+}
+
+// Rows as the list shows them: those that look alike are one item, with the newest in sight.
+export function itemsOf(rows, isGrouped) {
+  if (!isGrouped) return rows.map((row) => ({ key: row.key, row, rows: [row] }));
+  const items = new Map();
+  for (const row of rows) {
+    const item = items.get(row.alike);
+    if (item === undefined) items.set(row.alike, { key: row.alike, row, rows: [row] });
+    else item.rows.push(row);
+  }
+  return [...items.values()];
 }

@@ -9,7 +9,7 @@ import time
 
 from sentry_segment.guest.log import describe
 from sentry_segment.spool.contract import SpoolError, SpoolLostError
-from sentry_segment.spool.schema import UnusableError, was_spool
+from sentry_segment.spool.sqlite_schema import UnusableError, was_spool
 
 
 def failure(error: Exception, path: str, is_current: bool) -> SpoolError:

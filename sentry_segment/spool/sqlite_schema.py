@@ -47,7 +47,7 @@ def prepare(db: sqlite3.Connection) -> None:
         raise UnusableError(
             "its file system can't share memory between processes", "choose one on a local disk"
         )
-    # A commit outlives the process as it is; the machine, once SQLite has written it back.
+    # A commit outlives the process as it is; the machine, once it is flushed (`sync.py`).
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA journal_size_limit = 4000000")  # after a large transaction
     db.execute("PRAGMA secure_delete = ON")  # it is users' data

@@ -15,8 +15,8 @@ from sentry_segment.guest.clock import monotonic
 from sentry_segment.guest.foreign import from_signal_handler
 from sentry_segment.guest.forks import PerProcess
 from sentry_segment.spool.contract import SpoolError, SpoolLostError
-from sentry_segment.spool.damage import failure, is_locked
-from sentry_segment.spool.schema import UnusableError, prepare
+from sentry_segment.spool.sqlite_damage import failure, is_locked
+from sentry_segment.spool.sqlite_schema import UnusableError, prepare
 
 _NO_CHECKPOINT_ON_CLOSE: Any = getattr(sqlite3, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE", None)
 _BUSY_TIMEOUT = 1.0  # seconds to wait for other processes' transactions, of milliseconds each
