@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from sentry_segment import SegmentIntegration, anonymous_id_from, set_anonymous_id
+from sentry_segment.tunnel import SentryTunnel
 
 sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT_WRITE_KEY
     release="shop@1.4.2",
@@ -52,6 +53,8 @@ def customer(
 
 
 app = FastAPI(lifespan=lifespan, dependencies=[Depends(customer)])
+# The errors of the browser's: Sentry.init({dsn: "...", tunnel: "/tunnel/"})
+app.mount("/tunnel", SentryTunnel())
 
 
 @app.get("/account")

@@ -1,0 +1,149 @@
+"""A real browser with Sentry's own SDK: its errors come through the shop, once on either side."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from collector import Collector
+from stacks import test_web_fastapi
+from stacks.arrivals import exception
+from stacks.processes import PATIENCE, Process, Stack, stack
+from stacks.servers import gunicorn
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+SENTRY = Path(__file__).parents[2] / ".venv" / "npm" / "sentry.js"
+ID = "8b1c7a1e-52d1-4a0b-9f6c-0d6f6a3f2c11"
+
+PAGE = """\
+<!doctype html>
+<title>Shop</title>
+<script src="/sentry.js"></script>
+<script>
+  Sentry.init({dsn: "%s", tunnel: "/tunnel/", release: "page@7", tracesSampleRate: 1})
+  const faults = {
+    captured() { Sentry.captureException(new Error("captured")) },
+    uncaught() { setTimeout(() => { throw new TypeError("uncaught") }) },
+    rejected() { Promise.reject(new RangeError("rejected")) },
+  }
+</script>
+"""
+FAULTS = ("captured", "rejected", "uncaught")
+
+
+@pytest.fixture
+def machine(collector: Collector, tmp_path: Path) -> Iterator[Stack]:
+    with stack(collector, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(params=["flask", "fastapi"])
+def shop(request: pytest.FixtureRequest, machine: Stack) -> Iterator[tuple[str, str]]:
+    """Its kind, and its URL."""
+    server: Process
+    if request.param == "flask":
+        server, url = gunicorn(machine, "flask_gunicorn.shop:app", "--threads", "8")
+    else:
+        server, url = test_web_fastapi.uvicorn(machine, 1)
+    yield request.param, url
+    server.signal(signal.SIGTERM)
+    assert server.end() in (0, -signal.SIGTERM), server.output
+
+
+@pytest.fixture
+def page(shop: tuple[str, str], collector: Collector, browser: Browser) -> Iterator[Page]:
+    """The shop's page, in a browser that reaches the shop alone."""
+    url = shop[1]
+
+    def answer(route: Route) -> None:
+        asked = route.request.url
+        if asked == f"{url}/shop.html":
+            route.fulfill(body=PAGE % collector.dsn, content_type="text/html")
+        elif asked == f"{url}/sentry.js":
+            route.fulfill(path=SENTRY, content_type="text/javascript")
+        elif asked.startswith(url):
+            route.continue_()
+        else:
+            route.abort()
+
+    context = browser.new_context()
+    context.add_cookies([{"name": "ajs_anonymous_id", "value": ID, "url": url}])
+    context.route("**/*", answer)
+    opened = context.new_page()
+    opened.goto(f"{url}/shop.html")
+    yield opened
+    context.close()
+
+
+def wait(page: Page, is_there: Callable[[], bool]) -> None:
+    """Until it is. The page's requests go on only while Playwright is asked for something."""
+    end = time.monotonic() + PATIENCE
+    while not is_there():
+        assert time.monotonic() < end
+        page.wait_for_timeout(20)
+
+
+def errors(collector: Collector) -> list[tuple[str, Any, Any]]:
+    """Text, user id and anonymous id of each message's error."""
+    events = {event["event_id"]: exception(event)["value"] for event in collector.events}
+    ids = [
+        (events[m["messageId"]], m.get("userId"), m.get("anonymousId")) for m in collector.messages
+    ]
+    return sorted(ids, key=str)
+
+
+def test_errors_of_a_visitor_and_of_a_customer_arrive_once_on_both_sides(
+    shop: tuple[str, str], page: Page, collector: Collector
+) -> None:
+    kind, url = shop
+
+    def break_all() -> None:
+        """One after the other: of what breaks in the same moment, the SDK takes the first."""
+        for fault in FAULTS:
+            before = len(collector.messages)
+            page.evaluate(f"faults.{fault}()")
+            wait(page, lambda before=before: len(collector.messages) == before + 1)  # type: ignore[misc]
+
+    break_all()
+    assert errors(collector) == [(text, None, ID) for text in FAULTS]
+    if kind == "flask":  # which believes its session alone
+        login = "new URLSearchParams({username: '7', password: 'seven'})"
+        assert page.evaluate(f"fetch('/login', {{method: 'POST', body: {login}}}).then(a => a.ok)")
+        page.evaluate("Sentry.setUser({id: 'somebody else'})")
+    else:
+        page.evaluate("Sentry.setUser({id: '7'})")
+    break_all()
+    assert errors(collector) == sorted(
+        [(text, user, ID) for text in FAULTS for user in (None, "7")], key=str
+    )
+    messages = collector.messages
+    assert len(collector.events) == 6
+    assert {m["context"]["page"]["url"] for m in messages} == {f"{url}/shop.html"}
+    assert all("Chrome" in m["context"]["userAgent"] for m in messages)
+    assert {m["properties"]["release"] for m in messages} == {"page@7"}
+
+
+def test_sessions_and_spans_pass_through_unmirrored(page: Page, collector: Collector) -> None:
+    page.evaluate("Sentry.startSpan({name: 'basket'}, () => 1); Sentry.captureSession()")
+    page.evaluate("Sentry.flush(30000)")
+    wait(page, lambda: {"session", "span"} <= {kind for kind, _ in collector.items})
+    assert collector.messages == []
+
+
+def test_a_sentry_that_is_full_silences_the_sdk(page: Page, collector: Collector) -> None:
+    collector.sentry_status = 429
+    collector.sentry_headers = {"Retry-After": "600", "X-Sentry-Rate-Limits": "600:error:key"}
+    page.evaluate("Sentry.setUser({id: '7'})")
+    page.evaluate("Sentry.captureException(new Error('one')); Sentry.flush(30000)")
+    wait(page, lambda: "event" in [kind for kind, _ in collector.items])
+    page.evaluate("Sentry.flush(30000)")
+    page.evaluate("Sentry.captureException(new Error('two')); Sentry.flush(30000)")
+    page.evaluate("Sentry.captureSession(); Sentry.flush(30000)")
+    assert [kind for kind, _ in collector.items if kind == "event"] == ["event"]
