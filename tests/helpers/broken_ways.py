@@ -290,9 +290,11 @@ FAULTS = {
     "TLS alert": Fault(breaks(saying(ALERT)), rf"ALERT|RECORD|{CUT}"),
     "closed within the answer": Fault(closed_within_the_answer, CUT),
     "descriptor closed": Fault(
-        descriptor_closed, f"timed out|timeout|descriptor|{CUT}", lasts=True
+        descriptor_closed, f"timed out|timeout|descriptor|non-socket|{CUT}", lasts=True
     ),
-    "descriptor taken": Fault(descriptor_taken, "timed out|timeout|descriptor", lasts=True),
+    "descriptor taken": Fault(
+        descriptor_taken, "timed out|timeout|descriptor|non-socket", lasts=True
+    ),
     "too many open files": Fault(too_many_open_files, f"Too many open files|{CUT}"),
     "name not found": Fault(name_not_found, f"not known|502|unreachable|{CUT}"),
 }
