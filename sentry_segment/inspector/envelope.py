@@ -5,8 +5,7 @@ https://develop.sentry.dev/sdk/foundations/transport/envelopes/
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from sentry_segment.inspector import summary
 from sentry_segment.inspector.bodies import BodyError, decompress, dump, parse
 from sentry_segment.inspector.objections import MAX_ID_LENGTH, Objection
 from sentry_segment.inspector.store import Record
+from sentry_segment.tunnel.envelope import header_and_items
 
 # Types of items that are counted by their name. What has another is counted as "other", for a
 # client may call an item what it likes.
@@ -34,7 +34,7 @@ def take(
     try:
         body = decompress(body, headers.get("content-encoding", ""))
         size = len(body)
-        items = list(_items(body))
+        items = list(header_and_items(body, parse)[1])
         records = [_record(path, payload) for kind, payload in items if kind == "event"]
     except ValueError as error:
         status = error.status if isinstance(error, BodyError) else 400
@@ -42,33 +42,6 @@ def take(
         return status, [Record("sentry", path, status, size, objections=(objection,))], []
     others = [kind if kind in COUNTED else "other" for kind, _ in items if kind != "event"]
     return 200, records, others
-
-
-def _items(envelope: bytes) -> Iterator[tuple[str, bytes]]:
-    stream = io.BytesIO(envelope)
-    if not isinstance(parse(stream.readline()), dict):
-        raise BodyError("it has no header")
-    while head := stream.readline():
-        if not head.strip():
-            continue  # an empty line may end an envelope
-        header = parse(head)
-        kind = header.get("type") if isinstance(header, dict) else None
-        if not isinstance(kind, str):
-            raise BodyError("an item in it has no type")
-        length = header.get("length")
-        payload = stream.readline().rstrip(b"\n") if length is None else _read(stream, length)
-        yield kind, payload
-
-
-def _read(stream: io.BytesIO, length: Any) -> bytes:
-    if type(length) is not int or length < 0:
-        raise BodyError("the length of an item in it is no number")
-    payload = stream.read(length)
-    if len(payload) < length:
-        raise BodyError("it is shorter than the length of an item in it")
-    if stream.readline().strip():
-        raise BodyError("an item in it is longer than its length")
-    return payload
 
 
 def _record(path: str, payload: bytes) -> Record:

@@ -25,7 +25,7 @@ _BEFORE_AUTHORITY = re.compile(
     r"[\0- ]*(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}|(?:https?|wss?|ftp):)[/\\]*", re.IGNORECASE
 )
 _MOST = 40_000  # characters; a message has 32,000 bytes
-_ENDLESS = 64_000  # what is longer is not even looked at for whether there is something to filter
+_ENDLESS = 400_000  # what is longer is not even looked at for whether something may be filtered
 _MOST_PARAMETERS = 1_000  # which is what Django and PHP take by default
 _AFTER_AUTHORITY = re.compile("[/?#]")
 _DIGITS = "0123456789ABCDEFabcdef"

@@ -14,7 +14,7 @@ from sentry_segment.mapping import relay, relay_request
 
 COOKIE = "ajs_anonymous_id"
 MAX_LENGTH = 255  # characters
-_MOST_ENCODED = 4 * MAX_LENGTH  # of an id in quotes, each character of it percent-encoded
+_MOST_ENCODED = 20 * MAX_LENGTH  # in JSON, each character of it escaped, and all percent-encoded
 _NO_IDS = frozenset({"", "null", "undefined", "[Filtered]"})
 _IN_HEADER = re.compile(rf"(?:^|;)[ \t]*{COOKIE}=([^;]*)")
 

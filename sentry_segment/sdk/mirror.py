@@ -53,19 +53,28 @@ class Mirror:
                     break
             else:
                 return
-            event: Any = item.payload.json
-            found = parts(event, self._options.event_name, self.visitor, sentry_link)
+            self.mirror_event(item.payload.json, sentry_link, self.visitor)
+        except Exception as error:  # noqa: BLE001 - raised again, or logged
+            self._failed(error)
+
+    def mirror_event(self, event: Any, sentry_link: str, visitor: Visitor | None) -> None:
+        """Queue the message for an event. Raises no `Exception`."""
+        try:
+            found = parts(event, self._options.event_name, visitor, sentry_link)
             if found is None or self.workers is None:
                 return
             if self._options.before_track is None and (made := draft(found, MAX_MESSAGE_BYTES)):
                 self.workers.here().put(made)
             elif (message := self._message(found, event)) is not None:
                 self.workers.here().put(message)
-        except Exception as error:
-            if from_signal_handler(error) or is_injected(error):
-                raise
-            # The capture goes on, whatever happened here.
-            self.drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
+        except Exception as error:  # noqa: BLE001 - raised again, or logged
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if from_signal_handler(error) or is_injected(error):
+            raise error
+        # The capture goes on, whatever happened here.
+        self.drop("internal_sdk_error", f"An event could not be mirrored: {describe(error)}")
 
     def _message(self, found: Parts, event: Any) -> TrackMessage | None:
         assert self.workers is not None  # or it was not mirrored

@@ -149,8 +149,10 @@ class _Client(_HttpxClient):  # type: ignore[misc]
         return outside_any_request(partial(_send, self, *args, **kwargs))
 
 
-def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Client:
-    """An `httpx.Client` with one connection. Slow (tens of milliseconds: TLS set-up).
+def build_client(
+    network: NetworkOptions, host: str, timeout: float, connections: int = 1
+) -> httpx.Client:
+    """An `httpx.Client` with so many connections. Slow (tens of milliseconds: TLS set-up).
 
     Raises `OSError` that names the option, where a file of certificates can't be used.
     """
@@ -164,7 +166,9 @@ def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Cl
             follow_redirects=False,
             event_hooks={"response": [_set_location_aside]},
             limits=httpx.Limits(
-                max_connections=1, max_keepalive_connections=1, keepalive_expiry=30
+                max_connections=connections,
+                max_keepalive_connections=connections,
+                keepalive_expiry=30,
             ),
         )
         return client

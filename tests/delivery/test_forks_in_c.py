@@ -61,7 +61,9 @@ def spool(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 
 def ended_well(ended: Ended, spool: Path | None) -> None:
     assert ended.status == 0, ended.err
-    assert ended.err == ""
+    # On a busy machine Sentry's own exit may say that it waits.
+    assert ended.err == "" or ended.err.startswith("Sentry is attempting to send")
+    assert "Traceback" not in ended.err
     if spool is not None:
         assert is_sound(spool)
         assert kept(spool) == []

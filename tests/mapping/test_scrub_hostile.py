@@ -141,17 +141,17 @@ def test_of_a_very_long_query_string_whole_parameters_are_left_out() -> None:
 
 def test_of_endless_texts_nothing_is_sent_unread() -> None:
     """Not even what looks harmless: who knows what it ends in."""
-    assert scrub.query("a=" + "b" * 100_000) == ""
-    assert scrub.query("c=1&a=" + "b" * 100_000) == "c=1"
-    assert scrub.referrer("https://shop.example/" + "a" * 100_000) == ""
+    assert scrub.query("a=" + "b" * 500_000) == ""
+    assert scrub.query("c=1&a=" + "b" * 500_000) == "c=1"
+    assert scrub.referrer("https://shop.example/" + "a" * 500_000) == ""
     assert (
-        scrub.referrer("https://shop.example/?c=1&a=" + "b" * 100_000)
+        scrub.referrer("https://shop.example/?c=1&a=" + "b" * 500_000)
         == "https://shop.example/?c=1"
     )
-    assert scrub.referrer("https://shop.example/#" + "a" * 100_000) == "https://shop.example/"
+    assert scrub.referrer("https://shop.example/#" + "a" * 500_000) == "https://shop.example/"
 
 
-@pytest.mark.parametrize("length", [19_000, 39_000, 63_000, 1_000_000])
+@pytest.mark.parametrize("length", [19_000, 39_000, 399_000, 1_000_000])
 @pytest.mark.parametrize("piece", ["a", "111x", "a=1&", "12a ", "%", "a%=%&", "#", "?"])
 def test_how_much_is_looked_at_is_bounded(
     piece: str, length: int, monkeypatch: pytest.MonkeyPatch
@@ -169,7 +169,7 @@ def test_how_much_is_looked_at_is_bounded(
         looked_at.clear()
         if scrub.is_suspicious(f"&{query}&{referrer}"):
             page("", query, referrer)
-        assert sum(looked_at) < 3 * 64_000
+        assert sum(looked_at) < 3 * 400_000
 
 
 def test_parameters_behind_the_first_thousand_are_left_out() -> None:

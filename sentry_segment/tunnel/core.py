@@ -1,0 +1,141 @@
+"""What the tunnel does with a request, whoever serves it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import sentry_sdk
+
+from sentry_segment.guest.log import ProblemLog, describe
+from sentry_segment.integration import SegmentIntegration
+from sentry_segment.mapping.visitor import anonymous_id_from
+from sentry_segment.tunnel.browser import completed
+from sentry_segment.tunnel.dsn import Target
+from sentry_segment.tunnel.envelope import header_and_items
+from sentry_segment.tunnel.forward import Answer, Forwarder
+from sentry_segment.tunnel.inflate import BodyError, inflate
+from sentry_segment.tunnel.options import Id, TunnelOptions
+from sentry_segment.tunnel.refusal import RefusalError, too_long
+from sentry_segment.tunnel.request import TunnelRequest
+from sentry_segment.wire.network import NetworkOptions
+
+# What of a browser's request goes on to Sentry: neither cookies nor authorization, which are the
+# application's.
+_PASSED_ON = ("content-type", "content-encoding", "user-agent", "origin")
+_SEEN_BY_BROWSERS = "Retry-After, X-Sentry-Rate-Limits"
+
+
+class Core:
+    """Asks, opens, mirrors and passes on. Thread-safe."""
+
+    def __init__(self, options: TunnelOptions) -> None:
+        self.options = options
+        self._room = threading.Semaphore(options.max_concurrent)
+        self._forwarders: dict[str, Forwarder] = {}
+        self._log = ProblemLog()
+
+    def close(self) -> None:
+        for forwarder in list(self._forwarders.values()):
+            forwarder.close()
+
+    @contextmanager
+    def admitted(self, method: str, headers: Mapping[str, str]) -> Iterator[None]:
+        """For the time of a request. Raises `RefusalError` before its body is read."""
+        if method != "POST":
+            raise RefusalError(405, "Post an envelope", ("allow", "POST"))
+        origins = self.options.allowed_origins
+        if origins is not None and headers.get("origin", "").lower() not in origins:
+            raise RefusalError(403, "This origin is not allowed")
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self.options.max_body_bytes:
+            raise too_long()
+        if not self._room.acquire(blocking=False):
+            raise RefusalError(429, "Too many at once", ("retry-after", "1"))
+        try:
+            yield
+        finally:
+            self._room.release()
+
+    def opened(self, body: bytes, headers: Mapping[str, str]) -> tuple[Target, bytes | None]:
+        """Where an envelope goes, and its event, if it has one. Raises `RefusalError`."""
+        try:
+            envelope = inflate(
+                body, headers.get("content-encoding", ""), self.options.max_body_bytes
+            )
+            header, items = header_and_items(envelope)
+            target = self._target(header.get("dsn"))
+            events = [payload for kind, payload in items if kind == "event"]
+        except BodyError as error:
+            raise RefusalError(error.status, f"The body can't be read: {error}") from None
+        except (ValueError, RecursionError):
+            raise RefusalError(400, "The body is no envelope") from None
+        return target, events[0] if events else None
+
+    def _target(self, dsn: object) -> Target:
+        targets = self.options.dsns
+        if targets is None:
+            own = sentry_sdk.get_client().options.get("dsn")
+            targets = (Target.of(own),) if own else ()
+        try:
+            asked = Target.of(dsn) if isinstance(dsn, str) else None
+        except ValueError:
+            asked = None
+        for target in targets:
+            if asked is not None and target.is_same(asked):
+                return target
+        raise RefusalError(403, "This DSN is not passed on")
+
+    def mirror(self, target: Target, event: bytes, request: TunnelRequest, user_id: Id) -> None:
+        """Mirror an event. Raises no `Exception`: it goes to Sentry whatever happens here."""
+        try:
+            client: Any = sentry_sdk.get_client()
+            integration = client.get_integration(SegmentIntegration)
+            if integration is None:
+                return
+            parsed = json.loads(event)
+            if not isinstance(parsed, dict):
+                return
+            agent = request.headers.get("user-agent", "")
+            parsed = completed(parsed, request.address, agent)
+            if self.options.user_id is not None:
+                user = parsed.get("user")
+                parsed["user"] = {**(user if isinstance(user, dict) else {}), "id": user_id}
+            anonymous_id = anonymous_id_from(request.cookies)
+            integration.mirror_event(client, parsed, target.dsn, anonymous_id)
+        except Exception as error:  # noqa: BLE001 - logged
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Say what kept an event from being mirrored."""
+        self._log.warn("mirror", f"A browser's event was not mirrored: {describe(error)}")
+
+    def forward(self, target: Target, body: bytes, request: TunnelRequest) -> Answer:
+        """Pass the body on. Takes as long as Sentry does; never raises an `Exception`."""
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        headers["accept-encoding"] = "identity"
+        if request.address is not None:
+            headers["x-forwarded-for"] = request.address
+        forwarder = self._forwarders.get(target.url)
+        if forwarder is None:
+            network = NetworkOptions.from_sentry(sentry_sdk.get_client().options)
+            made = Forwarder(network, target.url, self.options.timeout, self.options.max_concurrent)
+            forwarder = self._forwarders.setdefault(target.url, made)
+        return forwarder.post(body, headers)
+
+    def completed(self, answer: Answer, headers: Mapping[str, str]) -> Answer:
+        """The answer, as a page of an allowed origin may read it."""
+        if self.options.allowed_origins is None or "origin" not in headers:
+            return answer
+        origin = headers["origin"]
+        if origin.lower() not in self.options.allowed_origins:
+            return answer
+        shared = [
+            ("access-control-allow-origin", origin),
+            ("access-control-expose-headers", _SEEN_BY_BROWSERS),
+            ("vary", "Origin"),
+        ]
+        return Answer(answer.status, [*answer.headers, *shared], answer.body)
