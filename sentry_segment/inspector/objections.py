@@ -6,12 +6,14 @@ https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Literal
 
+from sentry_segment.mapping.odd_ids import type_shown
 from sentry_segment.wire.bodies import MAX_BATCH_MESSAGES
 
 # "32 KB" and "500 KB" in the larger reading, which is refused for certain. What the integration
@@ -68,6 +70,7 @@ class Objection(Enum):
 
     # Taken as it is.
     EMPTY_BATCH = "the batch is empty"
+    SHOWN_ID = "userId is a {} as Python shows it: pass str(user.id) to sentry_sdk.set_user"
     LONG_MESSAGE_ID = "messageId has {} characters, and must have fewer than 100"
     AHEAD = "timestamp is {} ahead"
     NO_SENT_AT = "no sentAt: Segment can't correct a clock that is wrong"
@@ -123,6 +126,9 @@ def to_message(
     yield from _to_type(message, path)
     if not _is_id(message.get("userId")) and not _is_id(message.get("anonymousId")):
         yield Objection.NO_USER.text()
+    shown = type_shown(f'"userId":{json.dumps(message.get("userId"))}'.encode())
+    if shown is not None:
+        yield Objection.SHOWN_ID.text(shown)
     for name in ("userId", "anonymousId", "messageId"):
         # https://segment.com/docs/connections/spec/common/#structure
         if message.get(name) is not None and not isinstance(message[name], str):

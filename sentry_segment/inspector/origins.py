@@ -16,6 +16,7 @@ ORIGINS: dict[str, tuple[str, ...] | str] = {
     "type": "a mirrored error is a track call",
     "messageId": ("event_id",),
     "userId": ("user.id",),
+    "anonymousId": "the visitor's cookie ajs_anonymous_id, or set_anonymous_id",
     "event": "the option event_name",
     "timestamp": ("timestamp",),
     "properties.eventId": ("event_id",),
@@ -24,6 +25,7 @@ ORIGINS: dict[str, tuple[str, ...] | str] = {
     "properties.level": ("level",),
     "properties.environment": ("environment", "tags.environment"),
     "properties.exceptionType": (f"{FIRST_EXCEPTION}.type", f"{FIRST_EXCEPTION}.value"),
+    "properties.sentryUrl": "the option sentry_url",
     "context.library.name": "this package",
     "context.library.version": "this package",
     "context.ip": ("user.ip_address", "request.env.REMOTE_ADDR"),
@@ -54,7 +56,9 @@ class Field(TypedDict):
 
 def fields(sent: dict[str, Any], event: dict[str, Any]) -> list[Field]:
     """The fields of a message that was made of this event, in their order."""
-    parts = message.parts(event, str(sent.get("event")))
+    parts = message.parts(
+        event, str(sent.get("event")), visitor=lambda event: sent.get("anonymousId")
+    )
     made = {} if parts is None else dict(_leaves(message.track_message(parts)))
     return [_field(name, value, event, made) for name, value in _leaves(sent)]
 

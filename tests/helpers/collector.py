@@ -100,6 +100,8 @@ class Collector:
         """What Sentry's side answers with. Envelopes are kept whatever it is."""
         self.sentry_headers: Mapping[str, str] = {}
         """What it sends with that."""
+        self.sentry_requests: list[tuple[str, dict[str, str], bytes]] = []
+        """Path, headers by lower-cased name, and body as it came, of each request to it."""
         self.on_arrival: Callable[[str, Any], None] | None = None
         """Called with `("sentry", event)` and `("segment", message)`, in the request's thread."""
         self._changed = threading.Condition()
@@ -320,6 +322,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = decompressed(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
         collector = self.server.collector
         if self.path.startswith("/api/") and self.path.endswith("/envelope/"):
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            collector.sentry_requests.append((self.path, headers, raw))
             self._send(collector.take_envelope(body))
         else:
             self._send(collector.take_call(self._call(body, len(raw))))

@@ -20,6 +20,8 @@ from sentry_segment.inspector.server import Inspector
 # Of messages
 
 TO_MESSAGES: list[tuple[dict[str, Any], str]] = [
+    ({"userId": "UUID('8b1c')"}, Objection.SHOWN_ID.text("UUID")),
+    ({"userId": '<User "jo">'}, Objection.SHOWN_ID.text("User")),
     ({"userId": None}, Objection.NO_USER.text()),
     ({"userId": ""}, Objection.NO_USER.text()),
     ({"userId": 1906}, Objection.NO_TEXT.text("userId")),

@@ -32,7 +32,7 @@ def explained(**changes: Any) -> dict[str, tuple[str, str]]:
 
 def test_every_field_of_a_message_has_an_origin() -> None:
     assert set(explained(user={"id": 1})) <= set(ORIGINS)
-    assert set(FIELDS.long) <= set(ORIGINS)
+    assert {row.path for row in FIELDS.rows} <= set(ORIGINS)
 
 
 @pytest.mark.parametrize(
