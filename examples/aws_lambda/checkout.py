@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import sentry_sdk
@@ -15,7 +14,7 @@ sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT
     release="shop@1.4.2",
     integrations=[
         AwsLambdaIntegration(),
-        SegmentIntegration(host=os.environ.get("SEGMENT_HOST", "https://api.segment.io")),
+        SegmentIntegration(),
     ],
 )
 

@@ -15,7 +15,6 @@ sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT
     release="shop@1.4.2",
     integrations=[
         SegmentIntegration(
-            host=os.environ.get("SEGMENT_HOST", "https://api.segment.io"),
             spool=os.environ.get("SEGMENT_SPOOL"),
         )
     ],

@@ -13,10 +13,7 @@ sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT
     release="shop@1.4.2",
     send_default_pii=True,  # else Django's user would not be told to Sentry
     integrations=[
-        SegmentIntegration(
-            host=os.environ.get("SEGMENT_HOST", "https://api.segment.io"),
-            spool=os.environ.get("SEGMENT_SPOOL"),
-        )
+        SegmentIntegration(anonymous=True, spool=os.environ.get("SEGMENT_SPOOL")),
     ],
 )
 
@@ -29,6 +26,7 @@ LOGIN_REDIRECT_URL = "/account"
 
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
 MIDDLEWARE = [
+    "django_gunicorn.visitors.who_is_it",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -13,15 +13,12 @@ import sentry_sdk
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
-from sentry_segment import SegmentIntegration
+from sentry_segment import SegmentIntegration, anonymous_id_from, set_anonymous_id
 
 sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT_WRITE_KEY
     release="shop@1.4.2",
     integrations=[
-        SegmentIntegration(
-            host=os.environ.get("SEGMENT_HOST", "https://api.segment.io"),
-            spool=os.environ.get("SEGMENT_SPOOL"),
-        )
+        SegmentIntegration(anonymous=True, spool=os.environ.get("SEGMENT_SPOOL")),
     ],
 )
 
@@ -40,8 +37,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     sentry_sdk.flush()
 
 
-def customer(credentials: Annotated[HTTPBasicCredentials | None, Depends(login)]) -> str | None:
-    """Tells Sentry who sends the request, as far as that is known."""
+def customer(
+    request: Request, credentials: Annotated[HTTPBasicCredentials | None, Depends(login)]
+) -> str | None:
+    """Tells Sentry who sends the request, as far as that is known, and Segment which visitor."""
+    set_anonymous_id(anonymous_id_from(request.cookies))
     if credentials is None:
         return None
     password, given = PASSWORDS.get(credentials.username), credentials.password

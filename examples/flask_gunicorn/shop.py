@@ -10,16 +10,13 @@ import sentry_sdk
 from flask import Flask, Response, abort, jsonify, request
 from flask_login import LoginManager, UserMixin, login_required, login_user
 
-from sentry_segment import SegmentIntegration
+from sentry_segment import SegmentIntegration, anonymous_id_from, set_anonymous_id
 
 sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT_WRITE_KEY
     release="shop@1.4.2",
     send_default_pii=True,  # else Flask-Login's user would not be told to Sentry
     integrations=[
-        SegmentIntegration(
-            host=os.environ.get("SEGMENT_HOST", "https://api.segment.io"),
-            spool=os.environ.get("SEGMENT_SPOOL"),
-        )
+        SegmentIntegration(anonymous=True, spool=os.environ.get("SEGMENT_SPOOL")),
     ],
 )
 
@@ -41,6 +38,12 @@ class Customer(UserMixin):  # type: ignore[misc]
 @login_manager.user_loader
 def customer(customer_id: str) -> Customer | None:
     return Customer(customer_id) if customer_id in PASSWORDS else None
+
+
+@app.before_request
+def who_is_it() -> None:
+    """A visitor is known to Segment by its cookie."""
+    set_anonymous_id(anonymous_id_from(request.cookies))
 
 
 @app.post("/login")

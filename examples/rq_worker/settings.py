@@ -14,7 +14,6 @@ sentry_sdk.init(  # the DSN is taken from SENTRY_DSN, the write key from SEGMENT
     integrations=[
         RqIntegration(),
         SegmentIntegration(
-            host=os.environ.get("SEGMENT_HOST", "https://api.segment.io"),
             spool=os.environ.get("SEGMENT_SPOOL"),
         ),
     ],

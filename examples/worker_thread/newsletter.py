@@ -25,7 +25,6 @@ def main() -> None:
         release="shop@1.4.2",
         integrations=[
             SegmentIntegration(
-                host=os.environ.get("SEGMENT_HOST", "https://api.segment.io"),
                 spool=os.environ.get("SEGMENT_SPOOL"),
             )
         ],
