@@ -49,8 +49,8 @@ class Spool(Protocol):
     """A holder of messages for one write key, in a place that outlives its process.
 
     Any number of holders, in any number of processes, share a place. Each makes a `Spool` of its
-    own. The rules are the same whatever the place is made of, and `tests/spool/test_contract.py`
-    holds every kind of spool to them:
+    own. The rules are the same whatever the place is made of, and `tests/spool/test_contract*.py`
+    hold every kind of spool to them:
 
     - Messages are added under a writer. Each holder begins one for itself, with its first message.
     - A writer is held under a lease of `LEASE` seconds. Its holder renews it by adding messages

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from collector import Collector
+from given_up import GivenUp
+from sentry_segment import SegmentIntegration
 from sentry_segment.delivery.worker import Worker
+from support import Init
 from virtual import VirtualClock
 
 
@@ -26,3 +30,21 @@ def started(collector: Collector, clock: VirtualClock) -> Iterator[list[Worker]]
     for each in workers:
         each.finish_flush(each.begin_flush(5.0))
         each.release()
+
+
+@pytest.fixture
+def given_up() -> GivenUp:
+    return GivenUp()
+
+
+@pytest.fixture
+def mirror(
+    segment: Collector, init: Init, given_up: GivenUp, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., SegmentIntegration]]:
+    """`mirror(**options)`: the SDK, with Segment on a port of its own and short backoffs."""
+    monkeypatch.setattr(random, "random", lambda: 0.0005)
+    yield lambda **options: init(
+        max_value_length=100_000,  # older SDKs cut texts to 1,024
+        segment={"host": segment.url, "on_error": given_up, **options},
+    )
+    segment.answer = None

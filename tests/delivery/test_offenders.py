@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from faults import fault, reset
 from sentry_segment import TrackMessage
 from sentry_segment.delivery.batches import GIVE_UP_AFTER, SUSPECT_AFTER
 from sentry_segment.delivery.worker import Worker
+from sentry_segment.wire.verdict import MAX_BACKOFF, MAX_RETRY_AFTER, backoff
 from sqlite_spools import adds_up, kept
 from support import Init, capture, some
 from virtual import VirtualClock, message, worker
@@ -142,7 +144,7 @@ def test_who_failed_again_and_again_while_others_were_taken_is_given_up(
         put(running, [message()])
         others += 1
         collector.wait_for_messages(others, timeout=30.0)
-        clock.time += 60.0
+        clock.time += MAX_BACKOFF
     [(error, [message_given_up])] = given_up
     assert message_given_up == offender
     assert "HTTP 500: no such plan" in str(error)
@@ -185,8 +187,9 @@ def test_in_an_outage_nothing_is_given_up_and_no_more_requests_are_made(
     put(running, sent)
     delivered = collector.wait_for_messages(600, timeout=60.0)
     assert sorted(ids_of(delivered)) == sorted(ids_of(sent))
-    # 0.5, 1, 2, ... 32 seconds, then 60 each.
-    assert failures == 7 + (3_600 - 63) // 60 + 1
+    waits = (backoff(failed, lambda: 1.0) for failed in count(1))
+    tries = takewhile(lambda seconds: seconds <= 3_600.0, accumulate(waits, initial=0.0))
+    assert failures == len(list(tries))
     assert len(collector.calls) <= failures + 3
     stats = running.stats()
     assert sum(stats.dropped.values()) == 0
@@ -228,7 +231,9 @@ def test_a_retry_after_that_an_offender_brings_about_holds_up_no_other(
 ) -> None:
     running = start()
     offender, *others = (message() for _ in range(30))
-    collector.answer = failing_at(ids_of([offender]), Reply(503, {"Retry-After": "300"}))
+    collector.answer = failing_at(
+        ids_of([offender]), Reply(503, {"Retry-After": f"{MAX_RETRY_AFTER:.0f}"})
+    )
     put(running, [offender, *others[:9]])
     collector.wait_for_messages(9, timeout=60.0)
     assert collector.wait_for(lambda: collector.calls[-1].message_ids == ids_of([offender]))

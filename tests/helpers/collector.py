@@ -11,22 +11,19 @@ with Collector() as collector:
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
-import json
 import socket
 import sys
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
 from typing import Any
+
+from parsing import decompressed, items_in, parsed, write_key
 
 HOST = "127.0.0.1"
 
@@ -219,7 +216,7 @@ class Collector:
     def take_envelope(self, envelope: bytes) -> Reply:
         """Keep what Sentry's side was sent, and say how it is answered."""
         try:
-            items = list(_items_in(envelope))
+            items = list(items_in(envelope))
         except ValueError:
             return Reply(400, body=b'{"detail": "not an envelope"}')
         with self._changed:
@@ -322,7 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(raw) < size:
             self.close_connection = True
             return
-        body = _decompressed(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
+        body = decompressed(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
         collector = self.server.collector
         if self.path.startswith("/api/") and self.path.endswith("/envelope/"):
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -344,8 +341,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers={name.lower(): value for name, value in self.headers.items()},
             body=body,
             raw_size=raw_size,
-            write_key=_write_key(self.headers.get("Authorization", "")),
-            json=_parsed(body),
+            write_key=write_key(self.headers.get("Authorization", "")),
+            json=parsed(body),
             arrived=time.monotonic(),
         )
 
@@ -380,44 +377,6 @@ def _usual_reply(call: Call) -> Reply:
     if not isinstance(call.json, dict):
         return Reply(400, body=b'{"success": false, "message": "malformed JSON"}')
     return Reply()
-
-
-def _items_in(envelope: bytes) -> Iterator[tuple[str, Any]]:
-    # https://develop.sentry.dev/sdk/foundations/transport/envelopes/
-    stream = io.BytesIO(envelope)
-    stream.readline()
-    while head := stream.readline().strip():
-        header = json.loads(head)
-        if "length" in header:
-            payload = stream.read(header["length"])
-            stream.readline()
-        else:
-            payload = stream.readline().rstrip(b"\n")
-        parsed = _parsed(payload)
-        yield header["type"], payload if parsed is None else parsed
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-def _decompressed(body: bytes) -> bytes:
-    try:
-        return zlib.decompress(body, wbits=zlib.MAX_WBITS | 16)
-    except zlib.error:
-        return body
-
-
-def _write_key(authorization: str) -> str | None:
-    scheme, _, credentials = authorization.partition(" ")
-    try:
-        user, colon, password = base64.b64decode(credentials, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return user if scheme.lower() == "basic" and colon and not password else None
 
 
 def _shut(connection: socket.socket) -> None:

@@ -342,3 +342,11 @@ def corners() -> Iterator[dict[str, Any]]:
         yield from ({"environment": "", **KNOWN, field_name: value} for value in values)
     for field_name, values in REQUEST_CORNERS.items():
         yield from ({**KNOWN, "request": {field_name: value}} for value in values)
+
+
+def contents(value: Any) -> Iterator[Any]:
+    """A value and all that is in it."""
+    yield value
+    if isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from contents(part)

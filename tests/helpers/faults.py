@@ -19,6 +19,7 @@ from collector import Call, Collector, Reply, Takeover
 Answer = Callable[[Call], Reply | None]
 
 OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 ERROR = b"HTTP/1.1 500 Internal Server Error\r\n"
 
 

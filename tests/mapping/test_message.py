@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import enum
-import json
 import math
 import re
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from events import contents
 from sentry_segment import __version__
-from sentry_segment.mapping.encoding import MAX_MESSAGE_BYTES, encode
-from sentry_segment.mapping.message import draft, parts, track_message
-from support import many, message_for
+from support import message_for
 
 EVENT_ID = "0123456789abcdef0123456789abcdef"
 EVENT: dict[str, Any] = {
@@ -321,162 +314,3 @@ def test_a_message_shares_no_container_with_its_event() -> None:
     assert message is not None
     assert not theirs & {id(part) for part in contents(message)}
     assert {type(part) for part in contents(message)} == {dict, str}
-
-
-def contents(value: Any) -> Iterator[Any]:
-    """A value and all that is in it."""
-    yield value
-    if isinstance(value, (dict, list)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from contents(part)
-
-
-# Drafts
-
-plain = st.one_of(
-    st.text(st.characters(), max_size=40),
-    st.text(st.sampled_from('ab"\\\n\t\x00\x1f\x7f /%?&#é€😀\ud800'), max_size=12),
-)
-plain_events = st.fixed_dictionaries(
-    {
-        "event_id": st.uuids().map(lambda number: number.hex),
-        "timestamp": st.datetimes(min_value=datetime(1970, 1, 1)).map(
-            lambda moment: moment.isoformat(timespec="microseconds") + "Z"
-        ),
-        "exception": plain.map(lambda kind: {"values": [{"type": kind}]}),
-        "user": st.fixed_dictionaries({"id": plain}, optional={"ip_address": plain}),
-    },
-    optional={
-        **dict.fromkeys(("transaction", "release", "environment"), plain),
-        "level": st.sampled_from(["info", "fatal"]) | plain,
-        "request": st.fixed_dictionaries(
-            {},
-            optional={
-                "url": plain.map("https://shop.example/".__add__) | plain,
-                "method": st.sampled_from(["GET", "post"]) | plain,
-                "query_string": st.none() | plain,
-                "env": st.fixed_dictionaries({}, optional={"REMOTE_ADDR": plain}),
-                "headers": st.dictionaries(
-                    st.sampled_from(["User-Agent", "user-agent", "USER-agent", "Referer"]), plain
-                ),
-            },
-        ),
-    },
-)
-
-
-@settings(max_examples=many(500), deadline=None, database=None)
-@given(event=plain_events, name=plain)
-def test_a_message_that_has_waited_as_a_draft_is_the_same(event: dict[str, Any], name: str) -> None:
-    found = parts(event, name)
-    if found is None:
-        assert event["user"]["id"] in ("", "[Filtered]")
-        return
-    made = draft(found, MAX_MESSAGE_BYTES)
-    if made is None:
-        assert any("\x7f" in part for part in found)
-    else:
-        assert type(made) is str
-        assert encode(made) == encode(track_message(found))
-
-
-def test_only_texts_make_a_draft_and_not_without_a_limit() -> None:
-    event = {**EVENT, "transaction": "t" * 1_000, "request": {"query_string": [["a", "b"]]}}
-    found = parts(event, "Error Captured")
-    assert found is not None
-    assert draft(found, 10_000) is None
-    found = parts({**event, "request": {"query_string": "a=b"}}, "Error Captured")
-    assert found is not None
-    made = draft(found, 10_000)
-    assert made is not None
-    assert draft(found, len(made)) == made
-    assert draft(found, len(made) - 1) is None
-
-
-# Whatever the event holds
-
-
-class Colour(enum.IntEnum):
-    RED = 1
-
-
-class Opaque:
-    pass
-
-
-odd = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(st.characters()),  # with lone surrogates
-    st.binary(max_size=4),
-    st.datetimes(timezones=st.none() | st.timezones()),
-    st.sampled_from([-(2**64), 1e300, Colour.RED, Opaque(), Decimal("NaN"), {1}, date.min]),
-    st.sampled_from(
-        ["\ud800", "http://\udfff/\ud800?\ud800", "\x00", "{{auto}}", "[Filtered]", "…"]
-    ),
-)
-junk = st.recursive(
-    odd,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.tuples(inner, inner),
-        st.dictionaries(st.one_of(st.text(st.characters()), st.integers(), st.none()), inner),
-    ),
-    max_leaves=6,
-)
-junk_pairs = st.lists(st.tuples(junk, junk), max_size=3)
-junk_urls = st.tuples(
-    st.sampled_from(["", "http:", "https://", "HTTP:\\", "ws://u@", "//"]), st.text(st.characters())
-).map("".join)
-
-
-def record(*texts: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A mapping that has some of the fields: junk mostly, and at times text."""
-    optional = {name: st.one_of(junk, fields.get(name, junk)) for name in (*texts, *fields)}
-    return st.fixed_dictionaries({}, optional=optional)
-
-
-junk_events = record(
-    *("event_id", "timestamp", "level", "release", "environment", "transaction", "tags", "type"),
-    request=record(
-        "method",
-        "data",
-        url=junk_urls,
-        query_string=st.one_of(junk_pairs, junk_urls),
-        headers=st.tuples(st.sampled_from(["User-Agent", "referer"]), junk).map(lambda h: [h]),
-        env=record("REMOTE_ADDR"),
-    ),
-)
-junk_exceptions = st.lists(st.one_of(junk, record("type", "value")), min_size=1, max_size=2)
-
-
-@settings(max_examples=many(300), deadline=None, database=None)
-@given(event=junk_events, values=junk_exceptions, user=record("ip_address"), user_id=junk)
-def test_any_event_gives_a_valid_message_or_none(
-    event: dict[str, Any], values: list[Any], user: Any, user_id: Any
-) -> None:
-    assert_valid(message_for(event, "Error Captured"))
-    event["exception"] = {"values": values}
-    assert_valid(message_for(event, "Error Captured"))
-    event["user"] = user_id
-    assert_valid(message_for(event, "Error Captured"))
-    event["user"] = {**user, "id": user_id}
-    assert_valid(message_for(event, "Error Captured"))
-    event["user"] = {**user, "id": "u1"}
-    event["type"] = "error"
-    message = message_for(event, "Error Captured")
-    assert message is not None
-    assert_valid(message)
-
-
-def assert_valid(message: Any) -> None:
-    if message is None:
-        return
-    assert {type(part) for part in contents(message)} == {dict, str}
-    assert message["userId"] not in ("", "[Filtered]")
-    assert re.fullmatch("[0-9a-f]{32}", message["messageId"])
-    datetime.strptime(message["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ")
-    assert json.loads(json.dumps(message, allow_nan=False)) == message
-    assert json.loads(encode(message)).keys() == message.keys()

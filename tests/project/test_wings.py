@@ -100,4 +100,4 @@ def test_a_file_a_class_and_a_function_have_one_idea(module: str) -> None:
     "path", sorted(p.relative_to(ROOT) for p in (ROOT / "tests").rglob("*.py"))
 )
 def test_a_file_of_tests_is_about_one_promise(path: Path) -> None:
-    assert len((ROOT / path).read_text().splitlines()) <= 600
+    assert len((ROOT / path).read_text().splitlines()) <= 400

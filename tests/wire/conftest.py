@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +19,12 @@ import trustme
 from broken_ways import PROXY, SEGMENT, Names, Nowhere, Way
 from proxy import Proxy, TlsCollector, server_context
 from sentry_segment import SegmentIntegration
+from sentry_segment.guest import clock
+from sentry_segment.wire import oauth
 from sentry_segment.wire.api import SegmentApi
 from sentry_segment.wire.verdict import Outcome, Verdict
 from support import Init
+from token_server import TokenServer
 
 
 @pytest.fixture
@@ -130,3 +134,18 @@ def tls_segment(ca: trustme.CA) -> Iterator[TlsCollector]:
     running = TlsCollector(server_context(ca))
     with running:
         yield running
+
+
+@pytest.fixture
+def tokens() -> Iterator[TokenServer]:
+    with TokenServer() as server:
+        yield server
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """`later(seconds)`: so many seconds pass, for tokens."""
+    passed = [0.0]
+    real = clock.monotonic
+    monkeypatch.setattr(oauth, "clock", SimpleNamespace(monotonic=lambda: real() + sum(passed)))
+    return passed.append

@@ -12,9 +12,7 @@ import ssl
 import stat
 import subprocess
 import sys
-from base64 import b64encode
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any
 
@@ -27,6 +25,7 @@ from sentry_sdk.transport import KEEP_ALIVE_SOCKET_OPTIONS
 
 from collector import HOST, Collector
 from proxy import Proxy, SocksProxy, TlsCollector, server_context
+from same_way import PASSWORD, USER, Place, Row, Try, looked_at, table
 from sentry_segment.wire.api import SegmentApi
 from sentry_segment.wire.network import NetworkOptions
 from sentry_segment.wire.verdict import Outcome, Verdict
@@ -40,46 +39,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 OPENSSL = shutil.which("openssl")
-USER, PASSWORD = "someone", "hush"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A setting, and who gets through with it. Words in braces stand for what a test has."""
-
-    name: str
-    options: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
-    sentry: bool = True
-    segment: bool = True
-    by: str = ""
-    """`proxy` or `socks`, where the way of both leads through it."""
-
-
-@dataclass
-class Place:
-    """Both servers, what may stand before them, and files."""
-
-    server: Collector
-    proxy: Proxy
-    socks: SocksProxy
-    files: dict[str, str]
-    problem: str = ""
-    """The mirror's log line, where it does not get through."""
-
-    def fill(self, value: Any) -> Any:
-        """A setting, with what the words in braces stand for."""
-        if isinstance(value, dict):
-            return {name: self.fill(each) for name, each in value.items()}
-        if not isinstance(value, str):
-            return value
-        return value.format(
-            **self.files,
-            proxy=self.proxy.netloc,
-            socks=self.socks.netloc,
-            port=self.server.port,
-            basic=b64encode(f"{USER}:{PASSWORD}".encode()).decode(),
-        )
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +76,6 @@ def files(ca: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     if OPENSSL:
         subprocess.run([OPENSSL, "rehash", str(hashed)], check=True)
     return {**paths, "folder": str(hashed)}
-
-
-Try = Callable[[Collector, Row], Place]
 
 
 @pytest.fixture
@@ -160,23 +116,6 @@ def both(
             return place
 
         yield send
-
-
-def table(*rows: Row) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in rows])
-
-
-def looked_at(row: Row, place: Place) -> None:
-    """Both or none came by each proxy."""
-    reached = [name for name in ("sentry", "segment") if getattr(row, name)]
-    requests = place.proxy.requests
-    by_proxy = [each for each in requests if not place.proxy.authorization or _let_in(each, place)]
-    assert len(by_proxy) == (len(reached) if row.by == "proxy" else 0)
-    assert len(place.socks.targets) == (len(reached) if row.by == "socks" else 0)
-
-
-def _let_in(request: Any, place: Place) -> bool:
-    return bool(request.headers.get("proxy-authorization") == place.proxy.authorization)
 
 
 # Over plain http
