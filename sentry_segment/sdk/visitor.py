@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import sentry_sdk
+from sentry_sdk.scope import Scope
 
 from sentry_segment.guest.log import ProblemLog
 from sentry_segment.mapping.visitor import MAX_LENGTH, anonymous_id_of, is_anonymous_id
@@ -44,7 +44,7 @@ def set_anonymous_id(anonymous_id: str | None) -> None:
         expected = f"a text of 1 to {MAX_LENGTH} characters that can be printed, or None"
         _log.warn("anonymous_id", f"set_anonymous_id: expected {expected}; got {given}")
         anonymous_id = None
-    scope = sentry_sdk.get_isolation_scope()
+    scope = Scope.get_isolation_scope()  # which older SDKs have nowhere else
     # There is no public way to take one away, and with more than 20 the SDK forgets them all.
     processors: list[Any] = getattr(scope, "_event_processors", [])
     for position, processor in enumerate(processors):

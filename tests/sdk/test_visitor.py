@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+from sentry_sdk.scope import Scope, isolation_scope, use_isolation_scope
 from sentry_sdk.scrubber import EventScrubber
 
 from collector import Collector
@@ -111,12 +112,12 @@ def test_it_holds_for_the_isolation_scope_and_those_forked_from_it(
     mirrored: Callable[..., Any],
 ) -> None:
     expected = {visit("outer"): (None, "outer")}
-    with sentry_sdk.isolation_scope():
+    with isolation_scope():
         expected[capture(user=NOBODY)] = (None, "outer")
         expected[visit("inner")] = (None, "inner")
         with sentry_sdk.new_scope():
             expected[capture(user=NOBODY)] = (None, "inner")
-        with sentry_sdk.isolation_scope():
+        with isolation_scope():
             set_anonymous_id(None)
             capture(user=NOBODY)
         expected[capture(user=NOBODY)] = (None, "inner")
@@ -130,9 +131,9 @@ def test_a_scope_that_was_forked_keeps_the_id_when_the_other_gets_a_new_one(
     mirrored: Callable[..., Any],
 ) -> None:
     set_anonymous_id("first")
-    forked = sentry_sdk.get_isolation_scope().fork()
+    forked = Scope.get_isolation_scope().fork()
     second = visit("second")
-    with sentry_sdk.scope.use_isolation_scope(forked):
+    with use_isolation_scope(forked):
         first = capture(user=NOBODY)
     assert mirrored(2) == {second: (None, "second"), first: (None, "first")}
 
@@ -143,7 +144,7 @@ def test_set_again_and_again_it_keeps_the_applications_event_processors(
     def name(event: Any, hint: Any) -> Any:
         return {**event, "user": {"id": "of-a-processor"}}
 
-    sentry_sdk.get_isolation_scope().add_event_processor(name)
+    Scope.get_isolation_scope().add_event_processor(name)
     for number in range(100):
         set_anonymous_id(str(number))
     assert mirrored_of(capture(user=NOBODY), mirrored) == ("of-a-processor", "99")
@@ -156,10 +157,10 @@ def mirrored_of(event_id: str, mirrored: Callable[..., Any]) -> tuple[Any, Any]:
 
 def test_nothing_crosses_in_threads_pools_and_tasks(mirrored: Callable[..., Any]) -> None:
     expected: dict[str, tuple[Any, Any]] = {}
-    lock, barrier = threading.Lock(), threading.Barrier(4)
+    lock, barrier = threading.Lock(), threading.Barrier(4, timeout=60.0)
 
     def in_a_request(number: int, wait: Callable[[], object] = barrier.wait) -> None:
-        with sentry_sdk.isolation_scope():
+        with isolation_scope():
             if number % 2:
                 set_anonymous_id(f"visitor-{number}")
             wait()
@@ -171,7 +172,7 @@ def test_nothing_crosses_in_threads_pools_and_tasks(mirrored: Callable[..., Any]
                 raise ValueError("in the midst of it")
 
     async def in_a_task(number: int) -> None:
-        with sentry_sdk.isolation_scope():
+        with isolation_scope():
             if number % 2:
                 set_anonymous_id(f"visitor-{number}")
             await asyncio.sleep(0)
