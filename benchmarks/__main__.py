@@ -22,6 +22,7 @@ from benchmarks import (
     scrubbing,
     stall,
     throughput,
+    tunnel,
     waiting,
 )
 from benchmarks.child import ROOT, end_all
@@ -37,6 +38,7 @@ MEASUREMENTS = {
     "imports": imports.run,
     "scaling": scaling.run,
     "scrubbing": scrubbing.run,
+    "tunnel": tunnel.run,
 }
 
 
