@@ -17,10 +17,12 @@ from dataclasses import dataclass
 
 import sentry_sdk
 from flask import Flask, redirect, render_template_string, request, session, url_for
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
 from sentry_segment import SegmentIntegration
+from sentry_segment.tunnel import SentryTunnel, TunnelRequest
 
 RELEASE = "shop@1.4.2"
 ENVIRONMENT = "demo"
@@ -88,6 +90,7 @@ PAGE = """<!doctype html>
   <li><a href="{{ url_for('product', sku='lamp', currency='USD') }}">A lamp in USD</a>: works</li>
   <li><a href="{{ url_for('product', sku='lamp', currency='BTC') }}">A lamp in BTC</a>: fails</li>
   <li><a href="{{ url_for('cart') }}">The cart</a>: works, with a handled error</li>
+  <li><a href="{{ url_for('lottery') }}">The lottery</a>: fails in your browser</li>
 </ul>
 <form method="post" action="{{ url_for('add_to_cart', sku='lamp') }}">
   <button>Put a lamp into the cart</button>: works
@@ -98,6 +101,36 @@ PAGE = """<!doctype html>
 <form method="post" action="{{ url_for('checkout') }}">
   <button>Check out</button>: works for ada, fails for everybody else
 </form>
+"""
+
+# A page of yours has Sentry's SDK, and Sentry.init({dsn: "...", tunnel: "/tunnel"}), in the place of
+# the first script, which loads nothing from elsewhere.
+LOTTERY = """<!doctype html>
+<title>The lottery</title>
+<h1>The lottery</h1>
+<p><button id="draw">Draw a number</button> <output></output></p>
+<p><a href="{{ url_for('home') }}">Home</a></p>
+<script>
+  addEventListener("error", ({ error }) => {
+    const event = {
+      event_id: crypto.randomUUID().replaceAll("-", ""), timestamp: Date.now() / 1000,
+      platform: "javascript",
+      environment: {{ environment | tojson }}, release: {{ release | tojson }},
+      exception: { values: [{ type: error.name, value: error.message }] },
+      request: { url: location.href, headers: { "User-Agent": navigator.userAgent } },
+    }
+    const lines = [{ dsn: {{ dsn | tojson }} }, { type: "event" }, event]
+    const texts = lines.map((line) => JSON.stringify(line))
+    fetch("/tunnel", { method: "POST", body: texts.join("\\n") })
+    document.querySelector("output").textContent = "This failed. Sentry knows of it by now."
+  })
+</script>
+<script>
+  const tickets = {}
+  document.querySelector("#draw").addEventListener("click", () => {
+    document.querySelector("output").textContent = tickets.mine.number
+  })
+</script>
 """
 
 app = Flask(__name__)
@@ -143,6 +176,23 @@ def cart() -> str:
         sentry_sdk.capture_exception(error)
         return page("Your cart", *skus)
     return page("Your cart", *skus, f"Others like it: {average}")
+
+
+@app.get("/lottery")
+def lottery() -> str:
+    dsn = sentry_sdk.get_client().dsn
+    return render_template_string(LOTTERY, dsn=dsn, environment=ENVIRONMENT, release=RELEASE)
+
+
+def who(sent: TunnelRequest) -> int | None:
+    """By the session, whatever the browser says."""
+    with app.request_context(dict(sent.scope)):
+        user = USERS.get(session.get("user", ""))
+        return None if user is None else user.id
+
+
+tunnel = SentryTunnel(user_id=who)
+app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/tunnel": tunnel.wsgi})  # type: ignore[method-assign]
 
 
 @app.post("/cart/<sku>")

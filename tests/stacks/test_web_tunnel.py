@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from collector import Collector
@@ -147,3 +150,26 @@ def test_a_sentry_that_is_full_silences_the_sdk(page: Page, collector: Collector
     page.evaluate("Sentry.captureException(new Error('two')); Sentry.flush(30000)")
     page.evaluate("Sentry.captureSession(); Sentry.flush(30000)")
     assert [kind for kind, _ in collector.items if kind == "event"] == ["event"]
+
+
+def test_the_demos_lottery_breaks_in_the_browser_and_is_on_both_sides(browser: Browser) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    command = [sys.executable, "-m", "demo", "--serve"]
+    with subprocess.Popen(command, cwd=examples, stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            assert demo.stdout is not None
+            shop, inspector = [demo.stdout.readline().split()[-1] for _ in range(2)]
+            page = browser.new_page()
+            page.goto(shop)
+            page.click("text=Log in as grace")
+            page.click("text=The lottery")
+            page.click("text=Draw a number")
+
+            def sides() -> set[str]:
+                found = httpx.get(f"{inspector}/inspector/records").json()["records"]
+                return {each["side"] for each in found if "TypeError" in str(each)}
+
+            wait(page, lambda: sides() == {"sentry", "segment"})
+            page.close()
+        finally:
+            demo.terminate()
