@@ -103,8 +103,8 @@ PAGE = """<!doctype html>
 </form>
 """
 
-# A page of yours has Sentry's SDK, and Sentry.init({dsn: "...", tunnel: "/tunnel"}), in the place of
-# the first script, which loads nothing from elsewhere.
+# A page of yours has Sentry's SDK, and Sentry.init({dsn: "...", tunnel: "/tunnel"}), in the place
+# of the first script, which loads nothing from elsewhere.
 LOTTERY = """<!doctype html>
 <title>The lottery</title>
 <h1>The lottery</h1>

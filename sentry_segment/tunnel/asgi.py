@@ -30,21 +30,24 @@ async def serve(core: Core, scope: Any, receive: Any, send: Any) -> None:
         return
     request = _request(core, scope)
     try:
-        with core.admitted(scope["method"], request.headers):
-            answer = await _answer(core, request, receive)
+        core.admit(scope["method"], request.headers)
+        body = await _body(receive, core.options.max_body_bytes)
+        with core.on_its_way():
+            answer = await _answer(core, request, body)
     except RefusalError as error:
         answer = error.answer
     except _GoneError:
         return
     answer = core.completed(answer, request.headers)
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    headers = [
+        (name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers
+    ]
     headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _answer(core: Core, request: TunnelRequest, receive: Any) -> Answer:
-    body = await _body(receive, core.options.max_body_bytes)
+async def _answer(core: Core, request: TunnelRequest, body: bytes) -> Answer:
     target, event = core.opened(body, request.headers)
     if event is not None:
         try:

@@ -42,9 +42,8 @@ class Core:
         for forwarder in list(self._forwarders.values()):
             forwarder.close()
 
-    @contextmanager
-    def admitted(self, method: str, headers: Mapping[str, str]) -> Iterator[None]:
-        """For the time of a request. Raises `RefusalError` before its body is read."""
+    def admit(self, method: str, headers: Mapping[str, str]) -> None:
+        """Raises `RefusalError` before a body is read."""
         if method != "POST":
             raise RefusalError(405, "Post an envelope", ("allow", "POST"))
         origins = self.options.allowed_origins
@@ -53,6 +52,11 @@ class Core:
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self.options.max_body_bytes:
             raise too_long()
+
+    @contextmanager
+    def on_its_way(self) -> Iterator[None]:
+        """For the time of an envelope's way, its body being there: or browsers that send it slowly
+        would keep out the others. Raises `RefusalError` where too many are."""
         if not self._room.acquire(blocking=False):
             raise RefusalError(429, "Too many at once", ("retry-after", "1"))
         try:
@@ -115,10 +119,14 @@ class Core:
 
     def forward(self, target: Target, body: bytes, request: TunnelRequest) -> Answer:
         """Pass the body on. Takes as long as Sentry does; never raises an `Exception`."""
-        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        headers["accept-encoding"] = "identity"
+        headers = {
+            name: request.headers[name].encode("latin-1", "replace")
+            for name in _PASSED_ON
+            if name in request.headers
+        }
+        headers["accept-encoding"] = b"identity"
         if request.address is not None:
-            headers["x-forwarded-for"] = request.address
+            headers["x-forwarded-for"] = request.address.encode()
         forwarder = self._forwarders.get(target.url)
         if forwarder is None:
             network = NetworkOptions.from_sentry(sentry_sdk.get_client().options)

@@ -32,7 +32,7 @@ class Forwarder:
         self._made = PerProcess(lambda: _Clients(network, url, timeout, connections))
         self._log = ProblemLog()
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def post(self, body: bytes, headers: Mapping[str, bytes]) -> Answer:
         """Pass an envelope on. Never raises an `Exception`: Sentry may be down."""
         try:
             try:
@@ -63,10 +63,10 @@ class _Clients:
         self._current: httpx.Client | None = None
         self._used: dict[httpx.Client, int] = {}
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def post(self, url: str, body: bytes, headers: Mapping[str, bytes]) -> Answer:
         client = self._take()
         try:
-            with client.stream("POST", url, content=body, headers=headers) as response:
+            with client.stream("POST", url, content=body, headers=_encoded(headers)) as response:
                 return Answer(
                     response.status_code,
                     [(n, response.headers[n]) for n in _PASSED_BACK if n in response.headers],
@@ -105,6 +105,11 @@ class _Clients:
             is_over = client is not self._current
         if is_over:
             client.close()
+
+
+def _encoded(headers: Mapping[str, bytes]) -> list[tuple[bytes, bytes]]:
+    # httpx takes texts in ASCII alone, and browsers' names have other letters in them.
+    return [(name.encode(), value) for name, value in headers.items()]
 
 
 def _start(response: httpx.Response) -> bytes:

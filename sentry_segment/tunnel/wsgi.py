@@ -18,18 +18,23 @@ def serve(core: Core, environ: dict[str, Any], start_response: Any) -> Iterable[
     """Serve a request."""
     request = _request(core, environ)
     try:
-        with core.admitted(environ["REQUEST_METHOD"], request.headers):
-            answer = _answer(core, request, environ)
+        core.admit(environ["REQUEST_METHOD"], request.headers)
+        body = _body(environ, core.options.max_body_bytes)
+        with core.on_its_way():
+            answer = _answer(core, request, body)
     except RefusalError as error:
         answer = error.answer
     answer = core.completed(answer, request.headers)
-    headers = [*answer.headers, ("content-length", str(len(answer.body)))]
+    shown = [
+        (name, value.encode("latin-1", "replace").decode("latin-1"))
+        for name, value in answer.headers
+    ]
+    headers = [*shown, ("content-length", str(len(answer.body)))]
     start_response(f"{answer.status} {_phrase(answer.status)}", headers)
     return [answer.body]
 
 
-def _answer(core: Core, request: TunnelRequest, environ: dict[str, Any]) -> Answer:
-    body = _body(environ, core.options.max_body_bytes)
+def _answer(core: Core, request: TunnelRequest, body: bytes) -> Answer:
     target, event = core.opened(body, request.headers)
     if event is not None:
         try:

@@ -226,7 +226,4 @@ def test_a_client_that_leaves_in_the_midst_of_its_body_costs_nothing(
     with socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 80)) as gone:
         gone.sendall(b"POST /tunnel HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     body = envelope(own_dsn(), ("event", EVENT))
-    statuses = {0}
-    while 200 not in statuses:  # the server may take its time to notice
-        statuses.add(httpx.post(url, content=body).status_code)
-        assert statuses <= {0, 200, 429}
+    assert httpx.post(url, content=body).status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import socket
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -344,3 +345,27 @@ def test_what_an_asgi_server_has_besides_requests(collector: Collector, init: In
         "lifespan.shutdown.complete",
         "websocket.close",
     ]
+
+
+def test_headers_of_other_alphabets_go_both_ways(
+    collector: Collector, init: Init, serve: Serve
+) -> None:
+    init()
+    collector.sentry_headers = {"X-Sentry-Error": "caf\xe9"}
+    agent = "Bröwser/7".encode("latin-1")
+    body = envelope(dsn(), ("event", EVENT))
+    answer = httpx.post(serve(SentryTunnel()), content=body, headers={b"User-Agent": agent})
+    assert answer.status_code == 200
+    assert answer.headers["X-Sentry-Error"] == "caf\xe9"
+    assert collector.sentry_requests[0][1]["user-agent"] == "Bröwser/7"
+
+
+def test_bodies_that_come_slowly_keep_nobody_out(
+    collector: Collector, init: Init, serve: Serve
+) -> None:
+    init()
+    url = httpx.URL(serve(SentryTunnel(max_concurrent=1)))
+    with socket.create_connection((url.host, url.port or 80)) as slow:
+        slow.sendall(b"POST /tunnel HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        body = envelope(dsn(), ("event", EVENT))
+        assert [httpx.post(url, content=body).status_code for _ in range(3)] == [200, 200, 200]
