@@ -64,14 +64,14 @@ class Options:
         check(self, "event_name", _event_name(self.event_name))
         _optional_callable("before_track", self.before_track)
         _optional_callable("on_error", self.on_error)
-        _whole_number("max_queue_size", self.max_queue_size)
+        whole_number("max_queue_size", self.max_queue_size)
         check(self, "rate_limit", _rate_limit(self.rate_limit))
-        check(self, "timeout", _positive_number("timeout", self.timeout))
+        check(self, "timeout", positive_number("timeout", self.timeout))
         for name in ("gzip", "scrub", "anonymous"):
             if not isinstance(getattr(self, name), bool):
-                _wrong_type(name, getattr(self, name), "True or False")
+                wrong_type(name, getattr(self, name), "True or False")
         check(self, "spool", _spool(self.spool))
-        _whole_number("spool_max_bytes", self.spool_max_bytes, minimum=MIN_SPOOL_BYTES)
+        whole_number("spool_max_bytes", self.spool_max_bytes, minimum=MIN_SPOOL_BYTES)
         check(self, "sentry_url", _sentry_url(self.sentry_url))
         for name in oauth_options.CLIENT:
             check(self, name, oauth_options.client_text(name, getattr(self, name)))
@@ -191,7 +191,7 @@ def _auth_server(value: object) -> str:
 def _url(option: str, value: object, accepted: str, without_user: str) -> str:
     """An http(s) URL without a `/` at its end."""
     if not isinstance(value, str):
-        _wrong_type(option, value, accepted)
+        wrong_type(option, value, accepted)
     text = _bare(option, value, accepted)
     try:
         parts = urlsplit(text)
@@ -223,7 +223,7 @@ def is_loopback(hostname: str) -> bool:
 
 def _event_name(value: object) -> str:
     if not isinstance(value, str):
-        _wrong_type("event_name", value, "the track call's event name as a string")
+        wrong_type("event_name", value, "the track call's event name as a string")
     if not value.strip():
         raise ValueError('event_name: expected a name such as "Error Captured"; got an empty one')
     return value
@@ -231,21 +231,21 @@ def _event_name(value: object) -> str:
 
 def _optional_callable(option: str, value: object) -> None:
     if value is not None and not callable(value):
-        _wrong_type(option, value, "a callable or None")
+        wrong_type(option, value, "a callable or None")
 
 
-def _whole_number(option: str, value: object, minimum: int = 1) -> int:
+def whole_number(option: str, value: object, minimum: int = 1) -> int:
     accepted = f"a whole number of at least {minimum}"
     if not isinstance(value, int) or isinstance(value, bool):
-        _wrong_type(option, value, accepted)
+        wrong_type(option, value, accepted)
     if value < minimum:
         raise ValueError(f"{option}: expected {accepted}; got {value!r}")
     return value
 
 
-def _positive_number(option: str, value: object) -> float:
+def positive_number(option: str, value: object) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        _wrong_type(option, value, "a number of seconds greater than 0")
+        wrong_type(option, value, "a number of seconds greater than 0")
     if not 0 < value < math.inf:
         raise ValueError(f"{option}: expected a number of seconds greater than 0; got {value!r}")
     return float(min(value, _MOST_SECONDS))
@@ -254,11 +254,11 @@ def _positive_number(option: str, value: object) -> float:
 def _rate_limit(value: object) -> tuple[int, float]:
     accepted = "a pair (requests, seconds) such as (200, 1.0)"
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        _wrong_type("rate_limit", value, accepted)
+        wrong_type("rate_limit", value, accepted)
     if len(value) != 2:
         raise ValueError(f"rate_limit: expected {accepted}; got {value!r}")
-    requests = _whole_number("rate_limit (requests)", value[0])
-    return requests, _positive_number("rate_limit (seconds)", value[1])
+    requests = whole_number("rate_limit (requests)", value[0])
+    return requests, positive_number("rate_limit (seconds)", value[1])
 
 
 def _spool(value: object) -> str | None:
@@ -267,11 +267,11 @@ def _spool(value: object) -> str | None:
     accepted = "the path of a file, as a string or a pathlib.Path, or None"
     path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else value
     if not isinstance(path, str):
-        _wrong_type("spool", value, accepted)
+        wrong_type("spool", value, accepted)
     if not path or "\0" in path:
         raise ValueError(f"spool: expected {accepted}; got {value!r}")
     return os.path.abspath(path)  # the same file, wherever the process goes
 
 
-def _wrong_type(option: str, value: object, accepted: str) -> NoReturn:
+def wrong_type(option: str, value: object, accepted: str) -> NoReturn:
     raise TypeError(f"{option}: expected {accepted}; got {value!r} of type {type(value).__name__}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import NoReturn
 from urllib.parse import urlsplit
 
+from sentry_segment.options import positive_number, whole_number, wrong_type
 from sentry_segment.tunnel.dsn import Target
 from sentry_segment.tunnel.request import TunnelRequest
 
@@ -39,15 +38,15 @@ def checked(
 ) -> TunnelOptions:
     """Raises `TypeError` and `ValueError`, which name the option."""
     if user_id is not None and not callable(user_id):
-        _wrong_type("user_id", user_id, "a callable or None")
+        wrong_type("user_id", user_id, "a callable or None")
     return TunnelOptions(
         _targets(dsns),
-        _whole_number("trusted_proxies", trusted_proxies, 0),
+        whole_number("trusted_proxies", trusted_proxies, 0),
         _origins(allowed_origins),
         user_id,
-        _whole_number("max_body_bytes", max_body_bytes, 1),
-        _whole_number("max_concurrent", max_concurrent, 1),
-        _seconds(timeout),
+        whole_number("max_body_bytes", max_body_bytes, 1),
+        whole_number("max_concurrent", max_concurrent, 1),
+        positive_number("timeout", timeout),
     )
 
 
@@ -88,31 +87,9 @@ def _origins(value: object) -> frozenset[str] | None:
 
 def _texts(option: str, value: object, accepted: str) -> list[str]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        _wrong_type(option, value, accepted)
+        wrong_type(option, value, accepted)
     texts = list(value)
     for text in texts:
         if not isinstance(text, str):
-            _wrong_type(option, value, accepted)
+            wrong_type(option, value, accepted)
     return texts
-
-
-def _whole_number(option: str, value: object, minimum: int) -> int:
-    accepted = f"a whole number of at least {minimum}"
-    if not isinstance(value, int) or isinstance(value, bool):
-        _wrong_type(option, value, accepted)
-    if value < minimum:
-        raise ValueError(f"{option}: expected {accepted}; got {value!r}")
-    return value
-
-
-def _seconds(value: object) -> float:
-    accepted = "a number of seconds greater than 0"
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        _wrong_type("timeout", value, accepted)
-    if not 0 < value < math.inf:
-        raise ValueError(f"timeout: expected {accepted}; got {value!r}")
-    return float(value)
-
-
-def _wrong_type(option: str, value: object, accepted: str) -> NoReturn:
-    raise TypeError(f"{option}: expected {accepted}; got {value!r} of type {type(value).__name__}")

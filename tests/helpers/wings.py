@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "integration": "guest mapping stats options oauth_options wire spool delivery sdk assembly",
     "__init__": "integration mapping sdk stats wire _version",
     "testing": "guest mapping wire delivery sdk integration",
-    "tunnel": "guest mapping wire integration",
+    "tunnel": "guest mapping options wire integration",
     "arguments": "options oauth_options",
     "check": "arguments guest mapping options oauth_options wire __init__ _version",
     "spool_command": "arguments guest delivery options wire spool.contract integration assembly",
