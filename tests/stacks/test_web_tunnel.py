@@ -144,12 +144,16 @@ def test_a_sentry_that_is_full_silences_the_sdk(page: Page, collector: Collector
     collector.sentry_status = 429
     collector.sentry_headers = {"Retry-After": "600", "X-Sentry-Rate-Limits": "600:error:key"}
     page.evaluate("Sentry.setUser({id: '7'})")
-    page.evaluate("Sentry.captureException(new Error('one')); Sentry.flush(30000)")
-    wait(page, lambda: "event" in [kind for kind, _ in collector.items])
-    page.evaluate("Sentry.flush(30000)")
-    page.evaluate("Sentry.captureException(new Error('two')); Sentry.flush(30000)")
-    page.evaluate("Sentry.captureSession(); Sentry.flush(30000)")
-    assert [kind for kind, _ in collector.items if kind == "event"] == ["event"]
+
+    def sessions() -> int:
+        return len([kind for kind, _ in collector.items if kind == "session"])
+
+    for text in ("one", "two"):  # the first may be kept back already: a session's answer says so
+        before = sessions()
+        page.evaluate(f"Sentry.captureException(new Error('{text}')); Sentry.flush(30000)")
+        page.evaluate("Sentry.startSession(); Sentry.captureSession(); Sentry.flush(30000)")
+        wait(page, lambda before=before: sessions() > before)  # type: ignore[misc]
+    assert "two" not in [exception(event)["value"] for event in collector.events]
 
 
 def test_the_demos_lottery_breaks_in_the_browser_and_is_on_both_sides(browser: Browser) -> None:

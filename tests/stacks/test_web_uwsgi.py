@@ -15,7 +15,7 @@ import pytest
 from collector import Collector, Reply
 from stacks.arrivals import wait_for_events
 from stacks.browsing import Arrived, Visit, arrived, browse, browse_and, errors_in, expected
-from stacks.processes import PATIENCE, Process, Stack, stack
+from stacks.processes import PATIENCE, Process, Stack, stack, wait_until
 from stacks.servers import kill_workers, uwsgi, wait_for_lines, wait_for_uwsgis_workers
 from stacks.test_web_flask import SHOP
 
@@ -97,10 +97,14 @@ def of_visits(found: Arrived) -> Arrived:
 def test_workers_that_are_replaced_after_some_requests_lose_nothing(
     machine: Stack, collector: Collector, kind: str
 ) -> None:
-    server, url = uwsgi(machine, *KINDS[kind], "--max-requests", "12", "--min-worker-lifetime", "0")
+    often = ("--max-requests", "12", "--min-worker-lifetime", "0", "--forkbomb-delay", "0")
+    server, url = uwsgi(machine, *KINDS[kind], *often)
     visits = browse(SHOP, url, together=False)
     wait_for_uwsgis_workers(server, 3)
     visits += browse(SHOP, url, together=False)
+    # A worker that uWSGI starts while it ends is not told to end.
+    ended, begun = "is done. Seeya!", "Respawned uWSGI worker"
+    assert wait_until(lambda: server.output.count(ended) == server.output.count(begun))
     all_arrive(server, collector, url, visits)
 
 
