@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -171,6 +172,8 @@ def build_client(
                 keepalive_expiry=30,
             ),
         )
+        # A cookie of one answer's would go with all other requests: those of other browsers, say.
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return client
 
 

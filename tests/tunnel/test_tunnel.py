@@ -369,3 +369,12 @@ def test_bodies_that_come_slowly_keep_nobody_out(
         slow.sendall(b"POST /tunnel HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         body = envelope(dsn(), ("event", EVENT))
         assert [httpx.post(url, content=body).status_code for _ in range(3)] == [200, 200, 200]
+
+
+def test_a_cookie_of_sentrys_is_nobodys(collector: Collector, init: Init, serve: Serve) -> None:
+    init()
+    collector.sentry_headers = {"Set-Cookie": "balancer=7; Path=/"}
+    url = serve(SentryTunnel())
+    answers = [httpx.post(url, content=envelope(dsn(), ("event", EVENT))) for _ in range(2)]
+    assert not any("set-cookie" in answer.headers for answer in answers)
+    assert not any("cookie" in headers for _, headers, _ in collector.sentry_requests)
