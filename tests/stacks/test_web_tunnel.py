@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,9 +111,12 @@ def test_errors_of_a_visitor_and_of_a_customer_arrive_once_on_both_sides(
     def break_all() -> None:
         """One after the other: of what breaks in the same moment, the SDK takes the first."""
         for fault in FAULTS:
-            before = len(collector.messages)
+            arrived = len(collector.messages) + 1
             page.evaluate(f"faults.{fault}()")
-            wait(page, lambda before=before: len(collector.messages) == before + 1)  # type: ignore[misc]
+            wait(page, partial(are_there, arrived))
+
+    def are_there(number: int) -> bool:
+        return len(collector.messages) == len(collector.events) == number
 
     break_all()
     assert errors(collector) == [(text, None, ID) for text in FAULTS]
