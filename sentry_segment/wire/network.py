@@ -150,31 +150,43 @@ class _Client(_HttpxClient):  # type: ignore[misc]
         return outside_any_request(partial(_send, self, *args, **kwargs))
 
 
-def build_client(
-    network: NetworkOptions, host: str, timeout: float, connections: int = 1
-) -> httpx.Client:
-    """An `httpx.Client` with so many connections. Slow (tens of milliseconds: TLS set-up).
+def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Client:
+    """An `httpx.Client` with one connection. Slow (tens of milliseconds: TLS set-up).
 
     Raises `OSError` that names the option, where a file of certificates can't be used.
     """
     with _building.get():
-        context = _ssl_context(network)
         client: httpx.Client = _Client(
-            verify=context,
-            proxy=_proxy(network, host, context),
+            transport=build_transport(network, host, ssl_context(network), 1),
             trust_env=False,  # the proxy is chosen here, so that `proxy_headers` hold for it
             timeout=timeout,
             follow_redirects=False,
             event_hooks={"response": [_set_location_aside]},
-            limits=httpx.Limits(
-                max_connections=connections,
-                max_keepalive_connections=connections,
-                keepalive_expiry=30,
-            ),
         )
         # A cookie of one answer's would go with all other requests: those of other browsers, say.
         client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return client
+
+
+def build_transport(
+    network: NetworkOptions,
+    host: str,
+    context: ssl.SSLContext,
+    connections: int,
+    socket_options: tuple[SocketOption, ...] = (),
+) -> httpx.HTTPTransport:
+    """What of a client makes its connections, so many at the most. Fast."""
+    return httpx.HTTPTransport(
+        verify=context,
+        trust_env=False,
+        proxy=_proxy(network, host, context),
+        limits=httpx.Limits(
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=30,
+        ),
+        socket_options=socket_options,
+    )
 
 
 def _set_location_aside(response: httpx.Response) -> None:
@@ -208,20 +220,25 @@ def _with_scheme(proxy: str) -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _ssl_context(network: NetworkOptions) -> ssl.SSLContext:
-    path, source = network.ca_file
-    with _naming(source, path):
-        if network.trusts_system:
-            context = ssl.create_default_context()
-            context.load_verify_locations(path)
-        else:
-            context = ssl.create_default_context(cafile=path)
-            context.hostname_checks_common_name = False  # urllib3 does not look at it either
-    if network.client_certificate is not None:
-        certificate, key, source = network.client_certificate
-        with _naming(source, certificate, key):
-            context.load_cert_chain(certificate, key, _no_password)
-    return context
+def ssl_context(network: NetworkOptions) -> ssl.SSLContext:
+    """Of the files of certificates that are to be used, as they are now. Slow.
+
+    Raises `OSError` that names the option, where one of them can't be used.
+    """
+    with _building.get():
+        path, source = network.ca_file
+        with _naming(source, path):
+            if network.trusts_system:
+                context = ssl.create_default_context()
+                context.load_verify_locations(path)
+            else:
+                context = ssl.create_default_context(cafile=path)
+                context.hostname_checks_common_name = False  # urllib3 does not look at it either
+        if network.client_certificate is not None:
+            certificate, key, source = network.client_certificate
+            with _naming(source, certificate, key):
+                context.load_cert_chain(certificate, key, _no_password)
+        return context
 
 
 def _no_password() -> str:
