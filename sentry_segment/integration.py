@@ -18,7 +18,6 @@ from sentry_segment.guest.forks import is_before_fork_in_c
 from sentry_segment.guest.log import ProblemLog, logger, warn
 from sentry_segment.guest.shutdown import mark_end
 from sentry_segment.mapping.message import Secrets
-from sentry_segment.mapping.visitor import anonymous_id_of
 from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 from sentry_segment.options import WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
@@ -240,18 +239,10 @@ class SegmentIntegration(Integration):
             client.transport = mirroring
         mark_end()
 
-    def mirror_event(
-        self, client: Any, event: dict[str, Any], dsn: str, anonymous_id: str | None
-    ) -> None:
-        """Mirror an event that this client has not captured: a browser's. Raises no `Exception`.
-
-        `anonymous_id` counts with the option `anonymous`, before one in the event.
-        """
+    def mirror_of(self, client: Any) -> Mirror:
+        """Who mirrors events that this client has not captured: browsers'."""
         self._mirror.guarded(self.attach, client)
-        visitor = None
-        if self._options.anonymous:
-            visitor = lambda event: anonymous_id or anonymous_id_of(event.get("request"))  # noqa: E731
-        self._mirror.mirror_event(event, self._options.sentry_link(dsn), visitor)
+        return self._mirror
 
     @property
     def _secrets(self) -> Secrets:

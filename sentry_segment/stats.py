@@ -49,8 +49,8 @@ class Stats:
             `None` where it has taken none.
         dropped: messages for each reason: `queue_overflow` (the queue or the spool was full),
             `before_track` (the hook dropped the message, raised, or returned something else than a
-            message), `send_error` (Segment refused the message for
-            good, or failed at it each time, or it is too long),
+            message; or the tunnel's `user_id` raised), `send_error` (Segment refused the message
+            for good, or failed at it each time, or it is too long),
             `network_error` (still waiting in memory when the process ended, or in a spool that
             was lost), `internal_sdk_error` (a fault of this library, or a message that has no JSON
             form).

@@ -20,6 +20,7 @@ from sentry_segment.mapping.message import (
     parts,
     track_message,
 )
+from sentry_segment.mapping.visitor import anonymous_id_of
 from sentry_segment.options import Options
 from sentry_segment.sdk.visitor import anonymous_id_for
 
@@ -56,6 +57,16 @@ class Mirror:
             self.mirror_event(item.payload.json, sentry_link, self.visitor)
         except Exception as error:  # noqa: BLE001 - raised again, or logged
             self._failed(error)
+
+    def mirror_browsers(self, event: dict[str, Any], dsn: str, anonymous_id: str | None) -> None:
+        """Queue the message for a browser's event. Raises no `Exception`.
+
+        `anonymous_id` counts with the option `anonymous`, before one in the event.
+        """
+        visitor = None
+        if self._options.anonymous:
+            visitor = lambda event: anonymous_id or anonymous_id_of(event.get("request"))  # noqa: E731
+        self.mirror_event(event, self._options.sentry_link(dsn), visitor)
 
     def mirror_event(self, event: Any, sentry_link: str, visitor: Visitor | None) -> None:
         """Queue the message for an event. Raises no `Exception`."""

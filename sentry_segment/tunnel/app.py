@@ -14,7 +14,7 @@ class SentryTunnel:
     """Passes on to Sentry what browsers post here, and mirrors their errors to Segment.
 
         tunnel = SentryTunnel()
-        app.mount("/tunnel", tunnel)           # FastAPI and Starlette: an ASGI application
+        app.add_route("/tunnel", tunnel)       # FastAPI and Starlette: an ASGI application
         app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/tunnel": tunnel.wsgi})  # Flask
 
     and in the browser, `Sentry.init({ dsn: "...", tunnel: "/tunnel" })`. The body goes on

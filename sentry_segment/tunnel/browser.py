@@ -17,7 +17,7 @@ _PLATFORMS = frozenset({"javascript", "cocoa", "objc"})
 def completed(event: dict[str, Any], address: str | None, agent: str) -> dict[str, Any]:
     """A copy of the event with the client's address and `User-Agent`, where it has none itself."""
     event = {**event}
-    if address is not None and _setting(event) != "never":
+    if address is not None:
         _set_address(event, address)
     if agent:
         request = event.get("request")
@@ -30,19 +30,29 @@ def completed(event: dict[str, Any], address: str | None, agent: str) -> dict[st
 
 
 def _set_address(event: dict[str, Any], address: str) -> None:
+    setting = _setting(event)
+    if setting not in ("auto", "legacy"):
+        return
     user, request = event.get("user"), event.get("request")
     user = dict(user) if isinstance(user, dict) else {}
     env = request.get("env") if isinstance(request, dict) else None
     remote = env.get("REMOTE_ADDR") if isinstance(env, dict) else None
     given = user.get("ip_address")
-    is_theirs = relay.ip_address(remote) is None and event.get("platform") in _PLATFORMS
+    is_theirs = relay.ip_address(remote) is None and (
+        setting == "auto" or event.get("platform") in _PLATFORMS
+    )
     if given == _AUTO or (given is None and (remote == _AUTO or is_theirs)):
         user["ip_address"] = address
     event["user"] = user
 
 
 def _setting(event: dict[str, Any]) -> object:
-    """What the SDK says of addresses: `auto`, `never`, or nothing."""
+    """What the SDK says of addresses: `auto`, `never`, or `legacy`, which is the same as nothing.
+
+    What Sentry does not know counts as `never`
+    (https://develop.sentry.dev/sdk/foundations/envelopes/event-payloads/sdk/).
+    """
     sdk = event.get("sdk")
     settings = sdk.get("settings") if isinstance(sdk, dict) else None
-    return settings.get("infer_ip") if isinstance(settings, dict) else None
+    setting = settings.get("infer_ip") if isinstance(settings, dict) else None
+    return "legacy" if setting is None else setting

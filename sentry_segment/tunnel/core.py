@@ -52,7 +52,7 @@ class Core:
         if origins is not None and headers.get("origin", "").lower() not in origins:
             raise RefusalError(403, "This origin is not allowed")
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self.options.max_body_bytes:
+        if length.isdecimal() and (len(length) > 20 or int(length) > self.options.max_body_bytes):
             raise too_long()
 
     @contextmanager
@@ -109,26 +109,25 @@ class Core:
     def mirror(self, target: Target, event: bytes, request: TunnelRequest, user_id: Id) -> None:
         """Mirror an event. Raises no `Exception`: it goes to Sentry whatever happens here."""
         try:
-            client: Any = sentry_sdk.get_client()
-            integration = client.get_integration(SegmentIntegration)
-            if integration is None:
-                return
-            parsed = json.loads(event)
-            if not isinstance(parsed, dict):
+            mirror = _mirror()
+            parsed = json.loads(event) if mirror is not None else None
+            if mirror is None or not isinstance(parsed, dict):
                 return
             agent = request.headers.get("user-agent", "")
             parsed = completed(parsed, request.address, agent)
             if self.options.user_id is not None:
                 user = parsed.get("user")
                 parsed["user"] = {**(user if isinstance(user, dict) else {}), "id": user_id}
-            anonymous_id = anonymous_id_from(request.cookies)
-            integration.mirror_event(client, parsed, target.dsn, anonymous_id)
+            anonymous_id = anonymous_id_from(request.headers.get("cookie"))
+            mirror.mirror_browsers(parsed, target.dsn, anonymous_id)
         except Exception as error:  # noqa: BLE001 - logged
-            self.failed(error)
+            self._log.warn("mirror", f"A browser's event was not mirrored: {describe(error)}")
 
     def failed(self, error: Exception) -> None:
-        """Say what kept an event from being mirrored."""
-        self._log.warn("mirror", f"A browser's event was not mirrored: {describe(error)}")
+        """Count and log that the application's function did not tell who it is."""
+        mirror = _mirror()
+        if mirror is not None:
+            mirror.drop("before_track", f"user_id raised {describe(error)}")
 
     def forward(self, target: Target, body: bytes, request: TunnelRequest) -> Answer:
         """Pass the body on. Takes as long as Sentry does; never raises an `Exception`."""
@@ -160,3 +159,10 @@ class Core:
             ("vary", "Origin"),
         ]
         return Answer(answer.status, [*answer.headers, *shared], answer.body)
+
+
+def _mirror() -> Any:
+    """That of the active client's integration; `None` where it has none."""
+    client = sentry_sdk.get_client()
+    integration = client.get_integration(SegmentIntegration)
+    return None if integration is None else integration.mirror_of(client)

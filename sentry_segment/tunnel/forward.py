@@ -5,13 +5,14 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import httpx
 
 from sentry_segment.guest.clock import monotonic
-from sentry_segment.guest.forks import PerProcess
+from sentry_segment.guest.forks import OwnProcess, PerProcess
 from sentry_segment.guest.log import ProblemLog, describe
 from sentry_segment.guest.silence import outside_any_request
 from sentry_segment.wire.network import NetworkOptions, build_transport, ssl_context
@@ -87,7 +88,15 @@ class _Connections:
         self._context: ssl.SSLContext | None = None
         self._read_at = 0.0
         self._current: httpx.HTTPTransport | None = None
+        self._process = OwnProcess()
         self._used: dict[httpx.HTTPTransport, int] = {}
+
+    def __del__(self) -> None:
+        # An application that a tunnel is mounted in tells it nothing of its end. A forked child
+        # leaves its parent's connections alone.
+        with suppress(Exception):  # such as: the interpreter is ending too
+            if self._process.is_here:
+                self.replace(None)
 
     def post(self, body: bytes, headers: Mapping[str, bytes]) -> Answer:
         # httpx takes texts in ASCII alone, and browsers' names have other letters in them.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from sentry_segment.mapping import relay
+
+_ESCAPED = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,24 @@ class TunnelRequest:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The values of the cookies by their names; none where the header is broken."""
-        try:
-            parsed = SimpleCookie(self.headers.get("cookie", ""))
-        except CookieError:
-            return {}
-        return {name: each.value for name, each in parsed.items()}
+        """The values of the cookies by their names.
+
+        What is no cookie is left out. `http.cookies` would read none of those that come with an odd
+        one, such as `filter[size]=3`, and the session's may be among them.
+        """
+        found = {}
+        for pair in self.headers.get("cookie", "").split(";"):
+            name, equals, value = pair.partition("=")
+            if equals and name.strip():
+                found[name.strip()] = _unquoted(value.strip())
+        return found
+
+
+def _unquoted(value: str) -> str:
+    """Without the quotes and escapes that `http.cookies` writes."""
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    return _ESCAPED.sub(lambda m: chr(int(m[1], 8)) if m[1] else m[2], value[1:-1])
 
 
 def client_address(peer: object, forwarded_for: str, trusted_proxies: int) -> str | None:

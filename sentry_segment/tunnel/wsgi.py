@@ -51,7 +51,7 @@ def _user_id(core: Core, request: TunnelRequest) -> Id:
     if inspect.isawaitable(found):
         if inspect.iscoroutine(found):
             found.close()
-        raise TypeError("user_id is asynchronous, which WSGI is not")
+        raise TypeError("it is asynchronous, which WSGI is not")
     user_id: Id = found
     return user_id
 

@@ -17,7 +17,8 @@ from tunnels import EVENT, Serve, envelope
 SEEN = "198.51.100.6"
 
 # What Relay (sentry-relay 0.9.0) makes of `user.ip_address`, where it has seen the event come from
-# SEEN. The bindings of later ones leave that to Relay's server.
+# SEEN. The bindings of later ones leave that to Relay's server. What `infer_ip` means is as its
+# specification says.
 ADDRESSES: list[tuple[dict[str, Any], str | None]] = [
     ({}, SEEN),
     ({"user": None}, SEEN),
@@ -33,6 +34,12 @@ ADDRESSES: list[tuple[dict[str, Any], str | None]] = [
     ({"platform": "node", "request": {"env": {"REMOTE_ADDR": "{{auto}}"}}}, SEEN),
     ({"sdk": {"settings": {"infer_ip": "never"}}}, None),
     ({"sdk": {"settings": {"infer_ip": "auto"}}}, SEEN),
+    ({"sdk": {"settings": {"infer_ip": "auto"}}, "platform": "other"}, SEEN),
+    ({"sdk": {"settings": {"infer_ip": "legacy"}}}, SEEN),
+    ({"sdk": {"settings": {"infer_ip": "legacy"}}, "platform": "other"}, None),
+    ({"sdk": {"settings": {"infer_ip": None}}}, SEEN),
+    ({"sdk": {"settings": {"infer_ip": "sometimes"}}}, None),
+    ({"sdk": {"settings": {"infer_ip": ["auto"]}}}, None),
     ({"sdk": {"settings": 5}, "user": "x", "request": "x"}, SEEN),
 ]
 
@@ -69,7 +76,8 @@ def test_the_browsers_name_is_added_where_the_event_has_none(
     event = completed({**EVENT, "request": request_}, None, "Browser/9")
     import sentry_sdk
 
-    integration.mirror_event(sentry_sdk.get_client(), event, collector.dsn, None)
+    mirror = integration.mirror_of(sentry_sdk.get_client())
+    mirror.mirror_browsers(event, collector.dsn, None)
     [message] = collector.wait_for_messages(1)
     assert message["context"]["userAgent"] == expected
 

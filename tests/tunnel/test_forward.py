@@ -152,3 +152,13 @@ def _leads_to(candidate: socket.socket, collector: Collector) -> bool:
         return bool(candidate.getpeername()[1] == collector.port)
     except OSError:
         return False
+
+
+def test_the_connections_of_a_tunnel_that_is_forgotten_are_closed(collector: Collector) -> None:
+    tried = forwarder(f"{collector.url}/api/1/envelope/")
+    assert tried.post(b"{}", {}).status == 200
+    ours = [s for s in gc.get_objects() if type(s) is socket.socket and _leads_to(s, collector)]
+    assert ours
+    del tried
+    gc.collect()
+    assert {s.fileno() for s in ours} == {-1}

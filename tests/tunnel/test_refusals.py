@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 import socket
@@ -127,6 +128,15 @@ def test_bodies_over_the_bound_are_refused_compressed_or_not(
     fits = envelope(own_dsn(), ("attachment", b"x" * 90_000))
     assert httpx.post(url, content=fits).status_code == 200
     assert len(collector.sentry_requests) == 1
+
+
+@pytest.mark.parametrize("length", ["9" * 5_000, "0" * 5_000, "9" * 20])
+def test_a_length_of_thousands_of_digits_is_one_that_is_too_long(length: str) -> None:
+    """Which some servers pass on. Python itself raises for so many."""
+    environ = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(b"{}")}
+    statuses: list[str] = []
+    SentryTunnel().wsgi(environ, lambda status, headers: statuses.append(status))
+    assert statuses[0].startswith("413 ")
 
 
 def test_a_body_in_pieces_without_a_length_is_bounded_too(

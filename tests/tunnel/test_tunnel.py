@@ -177,7 +177,8 @@ def test_a_function_that_fails_costs_the_mirrors_copy_alone(
     assert httpx.post(url, content=envelope(dsn(), ("event", EVENT))).status_code == 200
     assert len(collector.sentry_requests) == 1
     assert integration.stats.mirrored == 0
-    assert "A browser's event was not mirrored: LookupError: no session" in logged(caplog)
+    assert integration.stats.dropped["before_track"] == 1
+    assert "user_id raised LookupError: no session" in logged(caplog)
 
 
 def test_visitors_are_known_by_the_cookie_of_the_request(
@@ -288,7 +289,7 @@ def test_who_it_is_may_be_asked_asynchronously_where_the_server_is(
     body = envelope(dsn(), ("event", EVENT))
     with by_wsgi(SentryTunnel(user_id=user_id)) as url:
         assert httpx.post(url, content=body).status_code == 200
-    assert "user_id is asynchronous, which WSGI is not" in logged(caplog)
+    assert "user_id raised TypeError: it is asynchronous, which WSGI is not" in logged(caplog)
     assert integration.stats.mirrored == 0
     with by_asgi(SentryTunnel(user_id=user_id)) as url:
         assert httpx.post(url, content=body).status_code == 200

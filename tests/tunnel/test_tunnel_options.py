@@ -48,9 +48,28 @@ def test_a_wrong_value_is_a_value_error_that_names_the_option(option: str, value
         SentryTunnel(**{option: value})
 
 
-def test_broken_cookies_are_none() -> None:
-    request = TunnelRequest({"cookie": 'a=b; "=;;\x00='}, None, {})
-    assert isinstance(request.cookies, dict)
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", {}),
+        ("session=abc; basket=7", {"session": "abc", "basket": "7"}),
+        (' session = abc ;a="b c";', {"session": "abc", "a": "b c"}),
+        (r'a="x\054y\"z\\"', {"a": 'x,y"z\\'}),
+        ("token=a=b==", {"token": "a=b=="}),
+        ("=; ;flag; \x00; =v", {}),
+    ],
+)
+def test_cookies_are_read_as_frameworks_write_them(header: str, expected: dict[str, str]) -> None:
+    assert TunnelRequest({"cookie": header}, None, {}).cookies == expected
+    assert TunnelRequest({}, None, {}).cookies == {}
+
+
+@pytest.mark.parametrize(
+    "odd", ["filter[size]=3", "{}=x", "näme=x", "flag", "=", 'a="b', 'json={"a": [1, 2]}', "a,b=1"]
+)
+def test_an_odd_cookie_does_not_hide_the_others(odd: str) -> None:
+    for header in (f"{odd}; session=abc", f"session=abc; {odd}"):
+        assert TunnelRequest({"cookie": header}, None, {}).cookies["session"] == "abc"
 
 
 def test_what_is_allowed_is_taken() -> None:
