@@ -9,16 +9,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 import sentry_sdk
 
 from collector import Collector
-from sentry_segment.tunnel import SentryTunnel, forward
+from sentry_segment.tunnel import forward
 from sentry_segment.tunnel.forward import Forwarder
 from sentry_segment.wire.network import NetworkOptions, ssl_context
 from support import Init
-from tunnels import EVENT, by_asgi, envelope
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -111,18 +109,6 @@ def test_while_sentry_is_down_certificates_are_not_read_anew_for_each_envelope(
     now[0] += 60  # they may have been replaced meanwhile
     tried.post(b"{}", {})
     assert reads == [100.0, 160.0]
-
-
-def test_sentrys_cookies_for_one_browser_do_not_come_with_the_others_envelopes(
-    collector: Collector, init: Init
-) -> None:
-    init()
-    collector.sentry_headers = {"Set-Cookie": "balancer=7"}
-    body = envelope(collector.dsn, ("event", EVENT))
-    with by_asgi(SentryTunnel(dsns=[collector.dsn])) as url:
-        for _ in range(2):
-            assert "set-cookie" not in httpx.post(url, content=body).headers
-    assert [headers.get("cookie") for _, headers, _ in collector.sentry_requests] == [None, None]
 
 
 def test_no_name_of_httpx_is_given_where_the_browser_gives_none(collector: Collector) -> None:
