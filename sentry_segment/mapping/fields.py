@@ -76,7 +76,9 @@ def _exception_type(captured: Captured) -> str:
 
 def _remote_address(captured: Captured) -> object:
     env = captured.request.get("env")
-    return env.get("REMOTE_ADDR", "") if isinstance(env, dict) else ""
+    if not isinstance(env, dict) or relay.infer_ip(captured.event) == "never":
+        return ""
+    return env.get("REMOTE_ADDR", "")
 
 
 def _query(captured: Captured) -> object:

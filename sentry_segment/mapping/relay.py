@@ -9,7 +9,7 @@ discard it. The tests compare all of them with Relay itself (the package `sentry
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any
@@ -158,6 +158,20 @@ def ip_address(*candidates: object) -> str | None:
         if isinstance(candidate, str) and (_IPV4.fullmatch(candidate) or _is_ipv6(candidate)):
             return str(exact(candidate))
     return None
+
+
+def infer_ip(event: Mapping[str, Any]) -> str:
+    """What the SDK has set of addresses it did not give: `auto`, `never` or `legacy`, the default.
+
+    What Sentry does not know counts as `never`
+    (https://develop.sentry.dev/sdk/foundations/envelopes/event-payloads/sdk/).
+    """
+    sdk = event.get("sdk")
+    settings = sdk.get("settings") if isinstance(sdk, dict) else None
+    setting = settings.get("infer_ip") if isinstance(settings, dict) else None
+    if setting is None:
+        return "legacy"
+    return setting if setting in ("auto", "legacy") else "never"
 
 
 def _is_ipv6(value: str) -> bool:

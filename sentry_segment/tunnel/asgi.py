@@ -48,15 +48,15 @@ async def serve(core: Core, scope: Any, receive: Any, send: Any) -> None:
 
 
 async def _answer(core: Core, request: TunnelRequest, body: bytes) -> Answer:
-    target, event = core.opened(body, request.headers)
-    if event is not None:
+    envelope = core.opened(body, request.headers)
+    if envelope.event is not None:
         try:
-            core.mirror(target, event, request, await _user_id(core, request))
+            core.mirror(envelope, request, await _user_id(core, request))
         except Exception as error:  # noqa: BLE001 - the application's function
             core.failed(error)
     # In a thread: one client for all, whichever loop or framework serves. With a limiter of its
     # own, for a slow Sentry is not to use up the threads of the application.
-    forward = partial(core.forward, target, body, request)
+    forward = partial(core.forward, envelope.target, body, request)
     return await anyio.to_thread.run_sync(forward, limiter=anyio.CapacityLimiter(1))
 
 

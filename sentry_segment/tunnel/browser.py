@@ -1,6 +1,8 @@
 """What Sentry's servers add to a browser's event, from the request that brings it.
 
-Found by asking Relay (sentry-relay 0.9.0, the last whose binding does it).
+As Relay does it, `normalize_ip_addresses` in
+https://github.com/getsentry/relay/blob/master/relay-event-normalization/src/event.rs: compared with
+what sentry-relay 0.9.0 makes of events, the last whose binding does it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from sentry_segment.mapping import relay, relay_request
 
 _AUTO = "{{auto}}"
 # Whose SDKs run on the machines of users.
-_PLATFORMS = frozenset({"javascript", "cocoa", "objc"})
+_PLATFORMS = ("javascript", "cocoa", "objc")
 
 
 def completed(event: dict[str, Any], address: str | None, agent: str) -> dict[str, Any]:
@@ -30,29 +32,14 @@ def completed(event: dict[str, Any], address: str | None, agent: str) -> dict[st
 
 
 def _set_address(event: dict[str, Any], address: str) -> None:
-    setting = _setting(event)
-    if setting not in ("auto", "legacy"):
-        return
+    setting = relay.infer_ip(event)
     user, request = event.get("user"), event.get("request")
     user = dict(user) if isinstance(user, dict) else {}
     env = request.get("env") if isinstance(request, dict) else None
     remote = env.get("REMOTE_ADDR") if isinstance(env, dict) else None
     given = user.get("ip_address")
-    is_theirs = relay.ip_address(remote) is None and (
-        setting == "auto" or event.get("platform") in _PLATFORMS
-    )
-    if given == _AUTO or (given is None and (remote == _AUTO or is_theirs)):
-        user["ip_address"] = address
-    event["user"] = user
-
-
-def _setting(event: dict[str, Any]) -> object:
-    """What the SDK says of addresses: `auto`, `never`, or `legacy`, which is the same as nothing.
-
-    What Sentry does not know counts as `never`
-    (https://develop.sentry.dev/sdk/foundations/envelopes/event-payloads/sdk/).
-    """
-    sdk = event.get("sdk")
-    settings = sdk.get("settings") if isinstance(sdk, dict) else None
-    setting = settings.get("infer_ip") if isinstance(settings, dict) else None
-    return "legacy" if setting is None else setting
+    # What is no address, Relay takes out.
+    if setting == "never" or relay.ip_address(given, remote) is not None:
+        return
+    if _AUTO in (given, remote) or setting == "auto" or event.get("platform") in _PLATFORMS:
+        event["user"] = {**user, "ip_address": address}

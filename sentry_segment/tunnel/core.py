@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import sentry_sdk
 
@@ -27,6 +27,17 @@ from sentry_segment.wire.network import NetworkOptions
 # application's.
 _PASSED_ON = ("content-type", "content-encoding", "user-agent", "origin")
 _SEEN_BY_BROWSERS = "Retry-After, X-Sentry-Rate-Limits"
+
+
+class Opened(NamedTuple):
+    """What the tunnel reads of an envelope."""
+
+    target: Target
+    """Where it goes."""
+    event: bytes | None
+    """Its event, if it has one."""
+    event_id: object
+    """As its header says, which for Sentry counts more than what the event says."""
 
 
 class Core:
@@ -66,8 +77,8 @@ class Core:
         finally:
             self._room.release()
 
-    def opened(self, body: bytes, headers: Mapping[str, str]) -> tuple[Target, bytes | None]:
-        """Where an envelope goes, and its event, if it has one. Raises `RefusalError`."""
+    def opened(self, body: bytes, headers: Mapping[str, str]) -> Opened:
+        """The envelope in a body. Raises `RefusalError`."""
         try:
             envelope = inflate(
                 body, headers.get("content-encoding", ""), self.options.max_body_bytes
@@ -79,7 +90,7 @@ class Core:
             raise RefusalError(error.status, f"The body can't be read: {error}") from None
         except (ValueError, RecursionError):
             raise RefusalError(400, "The body is no envelope") from None
-        return target, events[0] if events else None
+        return Opened(target, events[0] if events else None, header.get("event_id"))
 
     def _target(self, dsn: object) -> Target:
         targets = self._targets()
@@ -106,20 +117,24 @@ class Core:
             found = self._own = Target.of(own)
         return (found,)
 
-    def mirror(self, target: Target, event: bytes, request: TunnelRequest, user_id: Id) -> None:
-        """Mirror an event. Raises no `Exception`: it goes to Sentry whatever happens here."""
+    def mirror(self, envelope: Opened, request: TunnelRequest, user_id: Id) -> None:
+        """Mirror its event. Raises no `Exception`: it goes to Sentry whatever happens here."""
         try:
             mirror = _mirror()
-            parsed = json.loads(event) if mirror is not None else None
-            if mirror is None or not isinstance(parsed, dict):
+            if mirror is None or envelope.event is None:
                 return
+            parsed = json.loads(envelope.event)
+            if not isinstance(parsed, dict):
+                return
+            if envelope.event_id is not None:
+                parsed["event_id"] = envelope.event_id
             agent = request.headers.get("user-agent", "")
             parsed = completed(parsed, request.address, agent)
             if self.options.user_id is not None:
                 user = parsed.get("user")
                 parsed["user"] = {**(user if isinstance(user, dict) else {}), "id": user_id}
             anonymous_id = anonymous_id_from(request.headers.get("cookie"))
-            mirror.mirror_browsers(parsed, target.dsn, anonymous_id)
+            mirror.mirror_browsers(parsed, envelope.target.dsn, anonymous_id)
         except Exception as error:  # noqa: BLE001 - logged
             self._log.warn("mirror", f"A browser's event was not mirrored: {describe(error)}")
 

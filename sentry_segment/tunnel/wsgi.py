@@ -35,13 +35,13 @@ def serve(core: Core, environ: dict[str, Any], start_response: Any) -> Iterable[
 
 
 def _answer(core: Core, request: TunnelRequest, body: bytes) -> Answer:
-    target, event = core.opened(body, request.headers)
-    if event is not None:
+    envelope = core.opened(body, request.headers)
+    if envelope.event is not None:
         try:
-            core.mirror(target, event, request, _user_id(core, request))
+            core.mirror(envelope, request, _user_id(core, request))
         except Exception as error:  # noqa: BLE001 - the application's function
             core.failed(error)
-    return core.forward(target, body, request)
+    return core.forward(envelope.target, body, request)
 
 
 def _user_id(core: Core, request: TunnelRequest) -> Id:
@@ -71,6 +71,8 @@ def _body(environ: dict[str, Any], most: int) -> bytes:
         size += len(part)
     if size > most:
         raise too_long()
+    if length and size < most:
+        raise RefusalError(400, "The body is cut off")
     return b"".join(parts)
 
 

@@ -104,14 +104,23 @@ def known_django_user(get_response: Callable[[Any], Any]) -> Callable[[Any], Any
     return middleware
 
 
-@cache  # Django can be configured once in a process
-def _django_app() -> Any:
+@cache
+def configure_django() -> None:
+    """For all tests of a process: Django can be configured once in it."""
     django.conf.settings.configure(
         ALLOWED_HOSTS=["*"],
         LOGGING_CONFIG=None,
         MIDDLEWARE=[f"{__name__}.{known_django_user.__name__}"],
         ROOT_URLCONF=__name__,
+        SECRET_KEY="secret",
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
+        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
     )
+    django.setup()
+
+
+def _django_app() -> Any:
+    configure_django()
     return django.core.wsgi.get_wsgi_application()
 
 

@@ -168,6 +168,8 @@ request = mostly(
     anything,
 )
 
+SETTINGS = ["auto", "never", "legacy", "sometimes"]
+
 versions = st.one_of(
     st.sampled_from(
         ["shop@1.2.3", "production", "none", "NONE", "latest", "Latest", ".", "..", ""]
@@ -207,6 +209,21 @@ timestamps = st.one_of(
     texts,
 )
 
+sdk = mostly(
+    st.fixed_dictionaries(
+        {"name": st.just("sentry.javascript.browser"), "version": st.just("11.0.0")},
+        optional={
+            "settings": mostly(
+                st.fixed_dictionaries(
+                    {}, optional={"infer_ip": mostly(st.sampled_from(SETTINGS), anything)}
+                ),
+                anything,
+            )
+        },
+    ),
+    anything,
+)
+
 events = st.fixed_dictionaries(
     {
         "exception": exceptions,
@@ -227,6 +244,7 @@ events = st.fixed_dictionaries(
         ),
         "platform": st.one_of(st.sampled_from(["python", "javascript", "native"]), anything),
         "message": texts,
+        "sdk": sdk,
     },
 )
 
@@ -257,6 +275,7 @@ CORNERS: dict[str, list[Any]] = {
     ],
     "event_id": ["0123456789AbCdEf0123456789aBcDeF", "01234567-89ab-cdef-0123-456789abcdef"],
     "type": ["transaction", "feedback", "default"],
+    "sdk": [{"settings": 5}, {"settings": {"infer_ip": None}}, [], "x"],
 }
 REQUEST_CORNERS: dict[str, list[Any]] = {
     "method": ["ab", "abc", "a-_" * 11, "get", "\u017fET", ""],
@@ -342,6 +361,12 @@ def corners() -> Iterator[dict[str, Any]]:
         yield from ({"environment": "", **KNOWN, field_name: value} for value in values)
     for field_name, values in REQUEST_CORNERS.items():
         yield from ({**KNOWN, "request": {field_name: value}} for value in values)
+    for setting in (*SETTINGS, 5, ["auto"]):
+        sdk = {"name": "sentry.javascript.browser", "settings": {"infer_ip": setting}}
+        for address in ("192.0.2.1", "{{auto}}", None):
+            user = {"id": "1", "ip_address": address}
+            env = {"REMOTE_ADDR": "10.0.0.1"}
+            yield {**KNOWN, "user": user, "sdk": sdk, "request": {"env": env}}
 
 
 def contents(value: Any) -> Iterator[Any]:

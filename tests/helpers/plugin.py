@@ -73,12 +73,12 @@ def track_call(event: dict[str, Any]) -> dict[str, Any] | None:
         context["ip"] = user["ip_address"]
     request = event.get("request")
     if request is not None:
-        context["userAgent"] = _header(request, "user-agent")
+        context["userAgent"] = header(request, "user-agent")
         context["page"] = {
             "url": without_user(request.get("url") or ""),
             "method": request.get("method") or "",
             "search": list(_search(request)),
-            "referrer": without_user(_header(request, "referer")),
+            "referrer": without_user(header(request, "referer")),
         }
 
     exceptions = (event.get("exception") or {}).get("values") or []
@@ -103,7 +103,7 @@ def track_call(event: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _header(request: dict[str, Any], name: str) -> str:
+def header(request: dict[str, Any], name: str) -> str:
     values = [pair[1] for pair in request.get("headers") or [] if pair and _is(pair[0], name)]
     return (values[-1] if values else None) or ""
 

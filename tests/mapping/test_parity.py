@@ -5,10 +5,8 @@ The reference is made of the very bytes that Sentry was sent: see `plugin`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,49 +16,13 @@ import sentry_sdk
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import plugin
 from apps import SHOPS
 from collector import Collector
 from events import corners, events
+from parity import assert_parity, payloads
 from support import Init, many
 
 FLUSH_TIMEOUT = 10.0
-
-
-def payloads(envelopes: list[bytes]) -> Iterator[bytes]:
-    """The events in envelopes, as they came (the SDK writes each item's length)."""
-    for envelope in envelopes:
-        _, _, rest = envelope.partition(b"\n")
-        while rest.strip():
-            head, _, rest = rest.partition(b"\n")
-            header = json.loads(head)
-            payload, rest = rest[: header["length"]], rest[header["length"] + 1 :]
-            if header["type"] == "event":
-                yield payload
-
-
-def assert_parity(sent: list[bytes], messages: list[dict[str, Any]], started: datetime) -> None:
-    """Segment has exactly the messages that the plugin would have sent for Sentry's events."""
-    finished = datetime.now(timezone.utc)
-    received = {message["messageId"]: plugin.as_the_plugin(message) for message in messages}
-    assert len(received) == len(messages)
-    expected = {}
-    for payload in sent:
-        event = plugin.normalise(payload)
-        call = plugin.track_call(event)
-        if call is None:
-            continue
-        message = received.get(call["messageId"])
-        if message and not plugin.has_own_timestamp(event, json.loads(payload)):
-            # Relay then takes the present time, as the mirror did when the event was captured.
-            assert micro(started) <= message["timestamp"] <= micro(finished)
-            call["timestamp"] = message["timestamp"]
-        expected[call["messageId"]] = call
-    assert received == expected
-
-
-def micro(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1)
 
 
 def test_generated_events(collector: Collector, init: Init) -> None:
@@ -74,7 +36,7 @@ def test_generated_events(collector: Collector, init: Init) -> None:
     # late: fields that are put in by before_send, and so pass by the SDK's own preparations. It
     # has to be that way for exceptions that the SDK itself would choke on.
     @settings(max_examples=many(500), deadline=None, database=None)
-    @given(event=events, late=st.sets(st.sampled_from(["user", "request", "tags"])))
+    @given(event=events, late=st.sets(st.sampled_from(["user", "request", "tags", "sdk"])))
     def run(event: Any, late: set[str]) -> None:
         before = len(collector.envelopes), len(collector.messages)
         started = datetime.now(timezone.utc)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import sentry_sdk
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from flask import session
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from werkzeug.test import Client
 
+from apps import configure_django
 from collector import Collector
 from pages import BLOCKS, ROOT, rows
 from sentry_segment import SegmentIntegration
@@ -148,24 +150,11 @@ class Backend:
         return User(pk=7) if user_id == 7 else None
 
 
-@pytest.fixture(scope="module")
-def django() -> None:
-    """Configured: once in a process, and for all of its tests."""
-    import django
-    from django.conf import settings
-
-    settings.configure(
-        SECRET_KEY="secret",
-        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
-        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-        AUTHENTICATION_BACKENDS=[f"{__name__}.Backend"],
-    )
-    django.setup()
-
-
-@pytest.mark.usefixtures("django")
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])
-def test_djangos_session_says_who_it_is(collector: Collector, body: bytes, kind: str) -> None:
+def test_djangos_session_says_who_it_is(
+    collector: Collector, body: bytes, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_django()
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.auth.models import User
     from django.contrib.sessions.backends.signed_cookies import SessionStore
@@ -175,6 +164,7 @@ def test_djangos_session_says_who_it_is(collector: Collector, body: bytes, kind:
     login[BACKEND_SESSION_KEY] = f"{__name__}.Backend"
     login[HASH_SESSION_KEY] = User(pk=7).get_session_auth_hash()
     login.save()
+    monkeypatch.setattr(settings, "AUTHENTICATION_BACKENDS", [f"{__name__}.Backend"])
     assert "from asgiref.sync import sync_to_async" in PAGE.read_text()
     user_id = example("django_request = HttpRequest()")["user_id"]
     cookies = [f"sessionid={login.session_key}", "sessionid=forged", ""]
