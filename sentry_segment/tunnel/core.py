@@ -157,7 +157,7 @@ class Core:
         forwarder = self._forwarders.get(target.url)
         if forwarder is None:
             network = NetworkOptions.from_sentry(sentry_sdk.get_client().options)
-            made = Forwarder(network, target.url, self.options.timeout, self.options.max_concurrent)
+            made = Forwarder(network, target.url, self.options.timeout)
             forwarder = self._forwarders.setdefault(target.url, made)
         return forwarder.post(body, headers)
 

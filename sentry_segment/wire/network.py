@@ -157,7 +157,7 @@ def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Cl
     """
     with _building.get():
         client: httpx.Client = _Client(
-            transport=build_transport(network, host, ssl_context(network), 1),
+            transport=build_transport(network, host, ssl_context(network)),
             trust_env=False,  # the proxy is chosen here, so that `proxy_headers` hold for it
             timeout=timeout,
             follow_redirects=False,
@@ -169,23 +169,18 @@ def build_client(network: NetworkOptions, host: str, timeout: float) -> httpx.Cl
 
 
 def build_transport(
-    network: NetworkOptions,
-    host: str,
-    context: ssl.SSLContext,
-    connections: int,
-    socket_options: tuple[SocketOption, ...] = (),
+    network: NetworkOptions, host: str, context: ssl.SSLContext
 ) -> httpx.HTTPTransport:
-    """What of a client makes its connections, so many at the most. Fast."""
+    """What of a client makes its connection. Fast."""
     return httpx.HTTPTransport(
         verify=context,
         trust_env=False,
         proxy=_proxy(network, host, context),
         limits=httpx.Limits(
-            max_connections=connections,
-            max_keepalive_connections=connections,
+            max_connections=1,
+            max_keepalive_connections=1,
             keepalive_expiry=30,
         ),
-        socket_options=socket_options,
     )
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
+import sentry_sdk
 
 from collector import Collector
 from sentry_segment.tunnel import SentryTunnel
 from sentry_segment.tunnel.browser import completed
 from sentry_segment.tunnel.request import client_address
 from support import Init
-from tunnels import EVENT, Serve, envelope
+from tunnels import EVENT, Serve, by_wsgi, envelope
 
 SEEN = "198.51.100.6"
 
@@ -74,8 +75,6 @@ def test_the_browsers_name_is_added_where_the_event_has_none(
 ) -> None:
     integration = init()
     event = completed({**EVENT, "request": request_}, None, "Browser/9")
-    import sentry_sdk
-
     mirror = integration.mirror_of(sentry_sdk.get_client())
     mirror.mirror_browsers(event, collector.dsn, None)
     [message] = collector.wait_for_messages(1)
@@ -110,8 +109,6 @@ def test_a_header_that_the_client_may_have_made_up_is_not_believed(
     collector: Collector, init: Init, serve: Serve
 ) -> None:
     init()
-    import sentry_sdk
-
     dsn = sentry_sdk.get_client().dsn
     assert dsn is not None
     forwarded = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7"}
@@ -124,3 +121,17 @@ def test_a_header_that_the_client_may_have_made_up_is_not_believed(
         message = collector.messages[-1]
         assert message["context"]["ip"] == expected
         assert collector.sentry_requests[-1][1]["x-forwarded-for"] == expected
+
+
+@pytest.mark.parametrize("given", [{}, {"event_id": "1" * 32}])
+def test_the_id_is_that_of_the_envelope(
+    collector: Collector, init: Init, given: dict[str, str]
+) -> None:
+    init()
+    dsn = sentry_sdk.get_client().dsn
+    assert dsn is not None
+    event = {**{name: EVENT[name] for name in EVENT if name != "event_id"}, **given}
+    with by_wsgi(SentryTunnel()) as url:
+        httpx.post(url, content=envelope(dsn, ("event", event), event_id="2" * 32))
+        [message] = collector.wait_for_messages(1)
+    assert message["messageId"] == message["properties"]["eventId"] == "2" * 32

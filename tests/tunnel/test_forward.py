@@ -7,6 +7,8 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,31 +19,47 @@ from sentry_segment.tunnel import forward
 from sentry_segment.tunnel.forward import Forwarder
 from sentry_segment.wire.network import NetworkOptions, ssl_context
 from support import Init
+from tunnels import EVENT, envelope
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Resetting:
-    """A server that answers the first request of each connection, and resets it at the second."""
+    """A server that answers the first request of each connection, and resets it at the second; or
+    at the first, where `answers` is no longer set."""
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/api/1/envelope/"
         self.connections = 0
+        self.answers = True
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def _serve(self) -> None:
         while True:
             connection, _ = self._listening.accept()
-            with connection:
-                if not connection.recv(65_536):
+            connection.settimeout(60.0)
+            with connection, suppress(OSError):
+                if not self._has_request(connection):
                     return
                 self.connections += 1
-                connection.sendall(ANSWER)
-                if connection.recv(65_536):
+                answers = self.answers
+                if answers:
+                    connection.sendall(ANSWER)
+                if not answers or self._has_request(connection):
                     linger = struct.pack("ii", 1, 0)
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    def _has_request(self, connection: socket.socket) -> bool:
+        """Whether another came, which it waits for. Its body is `{}`, and comes by itself."""
+        received = b""
+        while not received.endswith(b"{}"):
+            part = connection.recv(65_536)
+            if not part:
+                return False
+            received += part
+        return True
 
     def stop(self) -> None:
         socket.create_connection(self._listening.getsockname()).close()
@@ -57,7 +75,7 @@ def resetting() -> Iterator[Resetting]:
 
 
 def forwarder(url: str) -> Forwarder:
-    return Forwarder(NetworkOptions(), url, 10.0, 10)
+    return Forwarder(NetworkOptions(), url, 10.0)
 
 
 def gone() -> str:
@@ -73,6 +91,86 @@ def test_what_goes_into_a_connection_that_is_just_being_reset_goes_on_by_another
     assert [tried.post(b"{}", {}).status for _ in range(3)] == [200, 200, 200]
     assert resetting.connections == 3
     tried.close()
+
+
+class Dripping:
+    """A server whose answer comes byte by byte, for longer than anybody's patience."""
+
+    def __init__(self, start: bytes, rest: bytes) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/api/1/envelope/"
+        self._start, self._rest = start, rest
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(self._start)
+            for byte in self._rest:
+                if self._over.wait(0.05):
+                    return
+                connection.sendall(bytes([byte]))
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._listening.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "rest"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 400 + b"\r\nContent-Length: 0\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n", b"x" * 400),
+    ],
+    ids=["head", "body"],
+)
+def test_an_answer_that_comes_byte_by_byte_is_waited_for_no_longer(
+    start: bytes, rest: bytes
+) -> None:
+    server = Dripping(start, rest)
+    tried = Forwarder(NetworkOptions(), server.url, 0.3)
+    assert tried.post(b"{}", {}).status == 504
+    tried.close()
+    server.stop()
+
+
+def test_what_breaks_a_new_connection_is_told(resetting: Resetting) -> None:
+    tried = forwarder(resetting.url)
+    tried.post(b"{}", {})
+    resetting.answers = False
+    assert tried.post(b"{}", {}).status == 502  # the one that waited, and another
+    assert resetting.connections == 2
+    tried.close()
+
+
+def test_connections_that_nobody_needs_are_closed(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(forward, "monotonic", lambda: now[0])
+    both_are_there = threading.Barrier(2, timeout=60.0)
+
+    def together(side: str, payload: Any) -> None:
+        both_are_there.wait()
+
+    collector.on_arrival = together
+    tried = forwarder(f"{collector.url}/api/1/envelope/")
+    with ThreadPoolExecutor(2) as pool:
+        error = envelope("", ("event", EVENT))
+        answers = list(pool.map(lambda _: tried.post(error, {}).status, range(2)))
+    assert answers == [200, 200]
+    collector.on_arrival = None
+    assert len(_open_to(collector)) == 2
+    for passed, left in ((20.0, 2), (20.0, 1), (50.0, 1)):
+        now[0] += passed  # the third time, the one that is left has waited for too long
+        assert tried.post(b"{}", {}).status == 200
+        assert len(_open_to(collector)) == left
+    tried.close()
+    assert _open_to(collector) == []
 
 
 def test_one_connection_serves_requests_one_after_the_other(
@@ -124,13 +222,17 @@ def test_the_socket_options_of_the_sdk_hold_for_browsers_envelopes(
 ) -> None:
     init(keep_alive=True)
     network = NetworkOptions.from_sentry(sentry_sdk.get_client().options)
-    tried = Forwarder(network, f"{collector.url}/api/1/envelope/", 10.0, 10)
+    tried = Forwarder(network, f"{collector.url}/api/1/envelope/", 10.0)
     assert tried.post(b"{}", {}).status == 200
-    ours = [s for s in gc.get_objects() if type(s) is socket.socket and _leads_to(s, collector)]
+    ours = _open_to(collector)
     kept_alive = [s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) for s in ours]
     tried.close()
     assert kept_alive
     assert all(kept_alive)
+
+
+def _open_to(collector: Collector) -> list[socket.socket]:
+    return [s for s in gc.get_objects() if type(s) is socket.socket and _leads_to(s, collector)]
 
 
 def _leads_to(candidate: socket.socket, collector: Collector) -> bool:
@@ -143,7 +245,7 @@ def _leads_to(candidate: socket.socket, collector: Collector) -> bool:
 def test_the_connections_of_a_tunnel_that_is_forgotten_are_closed(collector: Collector) -> None:
     tried = forwarder(f"{collector.url}/api/1/envelope/")
     assert tried.post(b"{}", {}).status == 200
-    ours = [s for s in gc.get_objects() if type(s) is socket.socket and _leads_to(s, collector)]
+    ours = _open_to(collector)
     assert ours
     del tried
     gc.collect()

@@ -237,3 +237,19 @@ def test_a_client_that_leaves_in_the_midst_of_its_body_costs_nothing(
         gone.sendall(b"POST /tunnel HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     body = envelope(own_dsn(), ("event", EVENT))
     assert httpx.post(url, content=body).status_code == 200
+
+
+def test_a_body_that_is_cut_off_is_no_envelope(collector: Collector, init: Init) -> None:
+    """Some WSGI servers hand over what there is of it."""
+    init()
+    body = envelope(own_dsn(), ("event", EVENT))
+    cut_off = body.rpartition(b"\n{")[0].rpartition(b"\n")[0]  # the header, an envelope by itself
+    said: list[str] = []
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(cut_off),
+    }
+    SentryTunnel().wsgi(environ, lambda status, headers: said.append(status))
+    assert said == ["400 Bad Request"]
+    assert collector.sentry_requests == []
