@@ -32,7 +32,7 @@ class SentryTunnel:
             be asynchronous. `None` in the place of the function: the browser is believed.
         max_body_bytes: of a body, compressed and inflated.
         max_concurrent: how many envelopes may be on their way at once.
-        timeout: seconds for each step of the way to Sentry: connection, writing, reading.
+        timeout: seconds for the way to Sentry and back, whole.
 
     Raises:
         TypeError: an option has a value of a wrong type. The error names the option.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -31,7 +34,22 @@ PAGE = """\
 <title>Shop</title>
 <script src="/sentry.js"></script>
 <script>
-  Sentry.init({dsn: "%s", tunnel: "/tunnel/", release: "page@7", tracesSampleRate: 1})
+  const compressing = options => Sentry.createTransport(options, async request => {
+    const stream = new Blob([request.body]).stream().pipeThrough(new CompressionStream("gzip"))
+    const body = await new Response(stream).arrayBuffer()
+    const headers = {"Content-Encoding": "gzip"}
+    const answer = await fetch(options.url, {method: "POST", body, headers})
+    return {statusCode: answer.status, headers: {}}
+  })
+  const options = {
+    "?replays": () => ({integrations: [Sentry.replayIntegration()], replaysOnErrorSampleRate: 1}),
+    "?compressing": () => ({transport: compressing}),
+    "?ignoring": () => ({ignoreErrors: ["boring"]}),
+  }
+  Sentry.init({
+    dsn: "%s", tunnel: "/tunnel/", release: "page@7", tracesSampleRate: 1,
+    ...options[location.search]?.(),
+  })
   const faults = {
     captured() { Sentry.captureException(new Error("captured")) },
     uncaught() { setTimeout(() => { throw new TypeError("uncaught") }) },
@@ -68,18 +86,17 @@ def page(shop: tuple[str, str], collector: Collector, browser: Browser) -> Itera
 
     def answer(route: Route) -> None:
         asked = route.request.url
-        if asked == f"{url}/shop.html":
+        if asked.partition("?")[0] == f"{url}/shop.html":
             route.fulfill(body=PAGE % collector.dsn, content_type="text/html")
         elif asked == f"{url}/sentry.js":
             route.fulfill(path=SENTRY, content_type="text/javascript")
-        elif asked.startswith(url):
-            route.continue_()
         else:
             route.abort()
 
     context = browser.new_context()
     context.add_cookies([{"name": "ajs_anonymous_id", "value": ID, "url": url}])
-    context.route("**/*", answer)
+    # Not the shop's own: what leaves with a page that ends does not wait for Playwright's leave.
+    context.route(re.compile(rf"^(?!{re.escape(url)}/(?!shop.html|sentry.js))"), answer)
     opened = context.new_page()
     opened.goto(f"{url}/shop.html")
     yield opened
@@ -158,6 +175,62 @@ def test_a_sentry_that_is_full_silences_the_sdk(page: Page, collector: Collector
         page.evaluate("Sentry.startSession(); Sentry.captureSession(); Sentry.flush(30000)")
         wait(page, lambda before=before: sessions() > before)  # type: ignore[misc]
     assert "two" not in [exception(event)["value"] for event in collector.events]
+
+
+def test_replays_pass_through_as_they_are(page: Page, collector: Collector) -> None:
+    page.goto(f"{page.url}?replays")
+    page.evaluate("Sentry.setUser({id: '7'}); faults.captured()")
+    kinds = {"event", "replay_event", "replay_recording"}
+    wait(page, lambda: kinds <= {kind for kind, _ in collector.items})
+    recording = next(body for body in collector.envelopes if b"replay_recording" in body)
+    # A line of JSON, and what the browser has compressed.
+    assert zlib.decompress(recording[recording.index(b"}\n\x78") + 2 :]).startswith(b"[{")
+    wait(page, lambda: len(collector.messages) == 1)
+
+
+def test_a_body_that_the_browser_compresses_is_read(page: Page, collector: Collector) -> None:
+    page.goto(f"{page.url}?compressing")
+    page.evaluate("Sentry.setUser({id: '7'}); faults.captured()")
+    wait(page, lambda: len(collector.messages) == len(collector.events) == 1)
+    compressed = [body for _, _, body in collector.sentry_requests if body.startswith(b"\x1f\x8b")]
+    assert b"captured" in b"".join(map(gzip.decompress, compressed))
+
+
+LEAVING = {
+    "by the SDK": "Sentry.captureException(new Error('leaving'))",
+    "by beacon": """
+        const event = {event_id: "%s", exception: {values: [{type: "Error", value: "leaving"}]},
+                       user: {id: "7"}, platform: "javascript"}
+        const lines = [{dsn: Sentry.getClient().getOptions().dsn}, {type: "event"}, event]
+        navigator.sendBeacon("/tunnel/", lines.map(JSON.stringify).join("\\n"))
+    """
+    % ("7" * 32),
+}
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_what_breaks_as_the_page_is_left_arrives(
+    page: Page, collector: Collector, how: str
+) -> None:
+    page.evaluate("Sentry.setUser({id: '7'})")
+    page.evaluate(f"addEventListener('pagehide', () => {{ {LEAVING[how]} }})")
+    page.goto("about:blank")
+    wait(page, lambda: len(collector.messages) == len(collector.events) == 1)
+    assert exception(collector.events[0])["value"] == "leaving"
+
+
+def test_what_the_sdk_counts_as_dropped_passes_through(page: Page, collector: Collector) -> None:
+    page.goto(f"{page.url}?ignoring")
+    page.evaluate("Sentry.setUser({id: '7'}); Sentry.captureException(new Error('boring'))")
+    page.evaluate("Sentry.flush(30000)")
+    page.goto("about:blank")
+
+    def dropped() -> list[str]:
+        reports = [item for kind, item in collector.items if kind == "client_report"]
+        return [each["category"] for report in reports for each in report["discarded_events"]]
+
+    wait(page, lambda: "error" in dropped())
+    assert collector.messages == collector.events == []
 
 
 def test_the_demos_lottery_breaks_in_the_browser_and_is_on_both_sides(browser: Browser) -> None:
