@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 from typing import Any
 
+from sentry_segment import spool_options
 from sentry_segment.delivery.worker import Worker
 from sentry_segment.guest.log import ProblemLog, describe
 from sentry_segment.mapping.message import Secrets
@@ -44,10 +45,15 @@ def secret_names(sentry_options: dict[str, Any]) -> set[str]:
 def make_spool(options: Options, log: ProblemLog) -> Spool | None:
     if options.spool is None:
         return None
+    given = (options.spool, options.spool_max_bytes, options.write_key)
+    if spool_options.is_redis(options.spool):
+        from sentry_segment.spool.redis import RedisSpool
+
+        return RedisSpool(*given, log.warn)
     try:
         from sentry_segment.spool.sqlite import SqliteSpool
     except ImportError as error:  # some Pythons are built without SQLite
         text = "The spool can't be used: messages wait in memory alone"
         log.warn("spool", f"{text} ({describe(error)})")
         return None
-    return SqliteSpool(options.spool, options.spool_max_bytes, options.write_key)
+    return SqliteSpool(*given)

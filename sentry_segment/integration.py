@@ -58,10 +58,13 @@ class SegmentIntegration(Integration):
         gzip: whether to compress the requests' bodies.
         scrub: whether to filter from URLs, query strings and referrers what Sentry's servers filter
             by default, and the names that the SDK's `event_scrubber` knows as secret.
-        spool: path of a file in which messages wait, so that they outlive the process: what one
-            leaves there is sent by the next with the same write key. Processes of one user on one
-            machine may share it. Its folder must exist. `None`: messages wait in memory alone.
-        spool_max_bytes: size up to which the file grows; past it the newest messages are dropped.
+        spool: where messages wait, so that they outlive the process: what one leaves there is sent
+            by the next with the same write key. Either the path of a file, whose folder must
+            exist: processes of one user on one machine may share it. Or the URL of a Redis or a
+            Valkey, `redis://`, `rediss://` or `unix://`, for all processes of a fleet (extra
+            `redis`), whose requests `rate_limit` then bounds together. `None`: messages wait in
+            memory alone.
+        spool_max_bytes: size up to which the spool grows; past it the newest messages are dropped.
         anonymous: whether errors of visitors without a user id are mirrored too, by the anonymous
             id of Segment's: from `set_anonymous_id`, else from the cookie `ajs_anonymous_id` where
             the event has it.

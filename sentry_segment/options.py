@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
-from sentry_segment import oauth_options
+from sentry_segment import oauth_options, spool_options
 from sentry_segment.mapping.message import TrackMessage
 from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 
@@ -70,7 +70,7 @@ class Options:
         for name in ("gzip", "scrub", "anonymous"):
             if not isinstance(getattr(self, name), bool):
                 wrong_type(name, getattr(self, name), "True or False")
-        check(self, "spool", _spool(self.spool))
+        check(self, "spool", spool_options.place(self.spool))
         whole_number("spool_max_bytes", self.spool_max_bytes, minimum=MIN_SPOOL_BYTES)
         check(self, "sentry_url", _sentry_url(self.sentry_url))
         for name in oauth_options.CLIENT:
@@ -79,6 +79,7 @@ class Options:
         check(self, "oauth_scope", oauth_options.scope(self.oauth_scope))
         if self.write_key:  # without one nothing is sent, and a developer's machine has no key
             oauth_options.check_client({n: getattr(self, n) for n in oauth_options.CLIENT})
+            spool_options.check_extra(self.spool)
 
     @property
     def masked_write_key(self) -> str:
@@ -259,18 +260,6 @@ def _rate_limit(value: object) -> tuple[int, float]:
         raise ValueError(f"rate_limit: expected {accepted}; got {value!r}")
     requests = whole_number("rate_limit (requests)", value[0])
     return requests, positive_number("rate_limit (seconds)", value[1])
-
-
-def _spool(value: object) -> str | None:
-    if value is None:
-        return None
-    accepted = "the path of a file, as a string or a pathlib.Path, or None"
-    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else value
-    if not isinstance(path, str):
-        wrong_type("spool", value, accepted)
-    if not path or "\0" in path:
-        raise ValueError(f"spool: expected {accepted}; got {value!r}")
-    return os.path.abspath(path)  # the same file, wherever the process goes
 
 
 def wrong_type(option: str, value: object, accepted: str) -> NoReturn:

@@ -10,10 +10,11 @@ from sentry_segment.delivery.encoded import Encoded
 from sentry_segment.delivery.ledger import Ledger
 from sentry_segment.delivery.memory import Memory
 from sentry_segment.delivery.queue import MessageQueue
+from sentry_segment.delivery.rate_limit import RateLimit
 from sentry_segment.delivery.spooled import Spooled
 from sentry_segment.guest.log import ProblemLog
 from sentry_segment.mapping.message import NO_FURTHER, Secrets
-from sentry_segment.spool.contract import Spool
+from sentry_segment.spool.contract import Spool, Turn
 from sentry_segment.stats import Counters
 
 
@@ -140,6 +141,12 @@ class Backlog:
         self._memory.put_back(in_memory)
         self._ledger.take_back(in_memory)
         return [each for each in messages if each.row is not None]
+
+    def turn(self, limit: RateLimit) -> Turn | None:
+        """When the next request may be made, where the spool counts them for all who share it."""
+        if self._spooled is None:
+            return None
+        return self._spooled.turn(limit.at_once, limit.spacing, limit.seconds)
 
     def remove(self, batch: Sequence[Encoded]) -> None:
         """Have the spool forget messages that were handed out. To be followed by `settle`."""

@@ -16,9 +16,9 @@ class RateLimit:
     """
 
     def __init__(self, requests: int, seconds: float) -> None:
-        at_once = min(requests, max(10, requests // 10))
-        self._seconds = seconds
-        self._spacing = seconds / (requests - at_once) if requests > at_once else math.inf
+        self.at_once = at_once = min(requests, max(10, requests // 10))
+        self.seconds = seconds
+        self.spacing = seconds / (requests - at_once) if requests > at_once else math.inf
         self._latest: deque[float] = deque(maxlen=at_once)
 
     def ready_at(self) -> float:
@@ -26,7 +26,7 @@ class RateLimit:
         latest = self._latest
         if len(latest) < (latest.maxlen or 0):
             return 0.0
-        return min(latest[-1] + self._spacing, latest[0] + self._seconds)
+        return min(latest[-1] + self.spacing, latest[0] + self.seconds)
 
     def note(self, now: float) -> None:
         """Count a request that is made now."""

@@ -50,6 +50,8 @@ class Delivery:
         self._rate_limit = RateLimit(*options.rate_limit)
         self._batches = Batches(backlog)
         self._under_way: Batch | None = None
+        self._turn_at = 0.0  # among all who share the spool
+        self._has_turn = False
         self._hold_until = 0.0
         self._hold_is_ordered = False  # by a Retry-After, rather than by our own backoff
 
@@ -70,7 +72,8 @@ class Delivery:
 
     def ready_at(self) -> float:
         """The time from which the next request may be made."""
-        return max(self._hold_until, self._rate_limit.ready_at(), self._batches.due())
+        own = max(self._hold_until, self._rate_limit.ready_at(), self._batches.due())
+        return max(own, self._turn_at)
 
     def ordered_until(self) -> float:
         """The time until which Segment asked not to be called; 0 where it did not."""
@@ -102,6 +105,8 @@ class Delivery:
 
     def next_request(self) -> Request | None:
         """The request to be made now; `None` where there is none. To be followed by `act_on`."""
+        if not self._is_our_turn():
+            return None
         while (batch := self._batches.choose(self._now())) is not None:
             error = batch.messages[0].error
             if error is None:
@@ -110,10 +115,20 @@ class Delivery:
         else:
             return None
         self._under_way = batch
+        self._has_turn = False
         self._rate_limit.note(self._now())
         if batch.tries:
             self._counters.retries += 1
         return Request([each.body for each in batch.messages], batch.tries)
+
+    def _is_our_turn(self) -> bool:
+        """Whether it is, of those who share the spool. Else `ready_at` says when it will be."""
+        if not self._has_turn:
+            turn = self._backlog.turn(self._rate_limit)
+            self._has_turn = turn is None or turn.is_given
+            self._turn_at = 0.0 if turn is None else self._now() + turn.seconds
+            return turn is None or (turn.is_given and turn.seconds == 0)
+        return self._now() >= self._turn_at
 
     def act_on(self, verdict: Verdict) -> None:
         """Do what follows from the answer to the latest request."""

@@ -9,7 +9,7 @@ from sentry_segment.delivery.encoded import Encoded
 from sentry_segment.delivery.ledger import Ledger
 from sentry_segment.delivery.memory import CHUNK, Memory
 from sentry_segment.guest.log import ProblemLog
-from sentry_segment.spool.contract import LEASE, Spool, SpoolError, SpoolLostError
+from sentry_segment.spool.contract import LEASE, Spool, SpoolError, SpoolLostError, Turn
 from sentry_segment.stats import Counters
 
 _TEND_INTERVAL = LEASE / 3  # seconds
@@ -114,6 +114,16 @@ class Spooled:
             self._failed(error)
             if not isinstance(error, SpoolLostError):
                 self._undeleted.update(ids)
+
+    def turn(self, at_once: int, spacing: float, seconds: float) -> Turn | None:
+        """When the next request may be made, where the spool counts them for all who share it."""
+        if not self.works:
+            return None
+        try:
+            return self._spool.turn(at_once, spacing, seconds)
+        except SpoolError as error:
+            self._failed(error)
+            return None
 
     def leave(self) -> None:
         """Leave what is in the spool to the next process, at once: this one ends."""

@@ -45,6 +45,15 @@ class Waiting(NamedTuple):
     """Whether it is the one that asks who holds it, or held it last."""
 
 
+class Turn(NamedTuple):
+    """When somebody's request is to be made."""
+
+    seconds: float
+    """How long it is until then."""
+    is_given: bool
+    """Whether the request is counted by now. Else it is to be asked for again then."""
+
+
 class Spool(Protocol):
     """A holder of messages for one write key, in a place that outlives its process.
 
@@ -123,6 +132,14 @@ class Spool(Protocol):
 
         `None` where there is no spool at the place. Creates, claims and renews nothing. For people,
         and not for the way of a message: it may read all that is there.
+        """
+
+    def turn(self, at_once: int, spacing: float, stretch: float) -> Turn | None:
+        """When the next request to Segment may be made, of all holders with the write key together.
+
+        `at_once` requests may follow each other at once, others `spacing` seconds after the latest,
+        or `stretch` seconds after the one so many before. `None` where the place keeps no such
+        account: each holder limits itself.
         """
 
     def disconnect(self) -> None:

@@ -150,6 +150,9 @@ class SqliteSpool(Spool):
             for writer, is_ours, messages, size, oldest, lease, is_own, _ in rows
         ]
 
+    def turn(self, at_once: int, spacing: float, stretch: float) -> None:
+        """No account is kept: the processes of one machine are few."""
+
     def disconnect(self) -> None:
         """Close the file. The next use opens it again."""
         self._file.disconnect()

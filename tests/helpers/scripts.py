@@ -149,7 +149,7 @@ def start(
     collector: Collector,
     script: str,
     dsn: str | None = None,
-    spool: Path | None = None,
+    spool: Path | str | None = None,
     preamble: str = PREAMBLE,
     measured: bool = True,
 ) -> Script:
@@ -180,7 +180,7 @@ def run(collector: Collector, script: str, **options: Any) -> Ended:
 
 
 def run_with_children(
-    collector: Collector, method: str, folder: Path, timeout: float, spool: Path | None = None
+    collector: Collector, method: str, folder: Path, timeout: float, spool: Path | str | None = None
 ) -> Ended:
     """A process that captures the error `parent`, and two of `multiprocessing`, child0 and child1.
 

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from redis_servers import HOST, Redis
 from sentry_segment.spool.contract import Row, Spool
+from sentry_segment.spool.redis import RedisSpool
 from sentry_segment.spool.sqlite import SqliteSpool
 from sqlite_spools import MAX_BYTES
 from support import WRITE_KEY
@@ -42,8 +44,10 @@ class Place(Protocol):
 class Sqlite:
     """A file."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
         monkeypatch.setattr("sentry_segment.spool.sqlite_file._BUSY_TIMEOUT", 0.1)
+        folder: Path = request.getfixturevalue("tmp_path")
         self._path = folder / "spool.db"
         self._now = 1_000_000.0
 
@@ -68,7 +72,35 @@ class Sqlite:
             each.unlink()
 
 
-KINDS: list[Callable[[Path, pytest.MonkeyPatch], Place]] = [Sqlite]
+class InRedis:
+    """A database of a Redis that the tests of a process share."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._redis: Redis = request.getfixturevalue("shared_redis")
+        self._now = 1_000_000.0
+
+    def spool(self, key: str = WRITE_KEY, max_bytes: int = MAX_BYTES) -> Spool:
+        url = self._redis.url
+        return RedisSpool(url, max_bytes, key, lambda *_: None, now=lambda: self._now)
+
+    def let_pass(self, seconds: float) -> None:
+        self._now += seconds
+
+    def exists(self) -> bool:
+        return bool(self._redis.run("DBSIZE"))
+
+    @contextmanager
+    def out_of_use(self) -> Iterator[None]:
+        """As after a failover."""
+        self._redis.run("REPLICAOF", HOST, 1)
+        yield
+        self._redis.run("REPLICAOF", "NO", "ONE")
+
+    def remove(self) -> None:
+        self._redis.run("FLUSHALL")
+
+
+KINDS: list[Callable[[pytest.FixtureRequest], Place]] = [Sqlite, InRedis]
 
 
 def begin(spool: Spool, *bodies: bytes) -> int:

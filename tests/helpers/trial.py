@@ -2,6 +2,7 @@
 server fails in every way it knows. In the end everything that was spooled must have arrived.
 
     python -m trial --seconds 60 --workers 4 --seed 1
+    python -m trial --redis      the spool is in a Redis, which is killed and started again as well
 
 Every worker notes on disk which events it has captured, and which of them were committed to the
 spool. Sentry's own transport is one that discards everything: what is tried here is the mirror.
@@ -15,16 +16,14 @@ import logging
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,81 +33,17 @@ from sentry_sdk.integrations import Integration
 from sentry_sdk.transport import Transport
 
 import sentry_segment.delivery.spooled
+import sentry_segment.spool.redis
 import sentry_segment.spool.sqlite
-from collector import Call, Collector, Reply
+from moods import MoodyCollector
 from sentry_segment import SegmentIntegration
 from sentry_segment.spool.contract import SpoolError
-from sentry_segment.spool.sqlite import SqliteSpool
+from trial_places import SPOOLS, AFile, ARedis, TrialPlace
 
 WRITE_KEY = "wk_0123456789_trial"
 LEASE = 2.0  # seconds: so that even a short trial sees leases lapse
 PATIENCE = 120.0  # seconds for what takes some, on a machine that is not busy
 LINE = 33  # bytes of an event id and a newline, in the workers' notes
-
-
-class MoodyCollector(Collector):
-    """Segment, in a mood that changes every second or so. Keeps ids alone: a trial may be long."""
-
-    MOODS: tuple[tuple[str, int], ...] = (
-        ("up", 5),
-        ("500", 1),
-        ("503 at times", 2),
-        ("429 with Retry-After", 1),
-        ("resets", 1),
-        ("takes it, then resets", 1),
-        ("never answers", 1),
-        ("down", 2),
-    )
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self.random = random.Random(seed)
-        self.arrived: Counter[str] = Counter()
-        self.moods: Counter[str] = Counter()
-        self.mood = "up"
-        self._count = threading.Lock()
-        self._over = threading.Event()
-        self._released = threading.Event()
-        self._moody = threading.Thread(target=self._change_moods, name="moods")
-
-    @contextmanager
-    def moody(self) -> Iterator[None]:
-        """Have its mood change, until the end of the block."""
-        self._moody.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            self._moody.join()
-
-    def _change_moods(self) -> None:
-        moods, weights = zip(*self.MOODS, strict=True)
-        while not self._over.is_set():
-            [self.mood] = self.random.choices(moods, weights)
-            self.moods[self.mood] += 1
-            if self.mood == "down":
-                self.stop()
-            self._over.wait(self.random.uniform(0.2, 2.0))
-            if self.mood == "down":
-                self.start()
-            self.mood = "up"
-            released, self._released = self._released, threading.Event()
-            released.set()
-
-    def take_call(self, call: Call) -> Reply:
-        mood = self.mood
-        if mood == "never answers":
-            return Reply(0, delay=self._released)
-        if mood in ("500", "resets"):
-            return Reply(500 if mood == "500" else 0)
-        if mood == "429 with Retry-After":
-            return Reply(429, {"Retry-After": "1"})
-        if mood == "503 at times" and self.random.random() < 0.5:
-            return Reply(503)
-        messages = call.json.get("batch", [call.json])
-        with self._count:
-            self.arrived.update(message["messageId"] for message in messages)
-        return Reply(0) if mood == "takes it, then resets" else Reply()
 
 
 # A worker
@@ -124,7 +59,8 @@ class Discarding(Transport):
 def work(host: str, spool: str, notes: str, seed: int) -> None:
     """Capture errors until somebody puts an end to it; with no `notes`, empty the spool."""
     logging.getLogger("sentry_segment").setLevel(logging.CRITICAL)  # a line for every fault
-    sentry_segment.spool.sqlite.LEASE = LEASE  # type: ignore[attr-defined]
+    for module in (sentry_segment.spool.sqlite, sentry_segment.spool.redis):
+        module.LEASE = LEASE  # type: ignore[attr-defined]
     sentry_segment.delivery.spooled._TEND_INTERVAL = LEASE / 3
     if notes:
         note_commits(note(notes, "spooled"), note(notes, "failed"))
@@ -163,9 +99,14 @@ def note(notes: str, kind: str) -> int:
 
 def note_commits(file: int, failed: int) -> None:
     """Have every message noted once it is committed to the spool, and every failure of that."""
-    add = SqliteSpool.add
+    for kind in SPOOLS:
+        _note_commits_of(kind, file, failed)
 
-    def add_and_note(self: SqliteSpool, bodies: Sequence[bytes]) -> int:
+
+def _note_commits_of(kind: Any, file: int, failed: int) -> None:
+    add = kind.add
+
+    def add_and_note(self: Any, bodies: Sequence[bytes]) -> Any:
         try:
             added = add(self, bodies)
         except SpoolError as error:
@@ -175,7 +116,7 @@ def note_commits(file: int, failed: int) -> None:
         os.write(file, "".join(f"{event_id}\n" for event_id in ids).encode())
         return added
 
-    SqliteSpool.add = add_and_note  # type: ignore[method-assign]
+    kind.add = add_and_note
 
 
 # The trial
@@ -189,6 +130,7 @@ class Report:
     seconds: float = 0.0
     kills: int = 0
     ends: int = 0
+    place_kills: int = 0
     captured: int = 0
     spooled: int = 0
     delivered: int = 0
@@ -211,6 +153,7 @@ class Report:
                 f"seed                 {self.seed:>9}",
                 f"seconds              {self.seconds:>9.1f}",
                 f"workers killed       {self.kills:>9,}   and {self.ends:,} ended by SIGTERM",
+                f"Redis killed         {self.place_kills:>9,}",
                 f"the server was       {moods}",
                 f"captured             {self.captured:>9,}",
                 f"spooled              {self.spooled:>9,}",
@@ -219,7 +162,7 @@ class Report:
                 f"lost before spooled  {self.lost_before_spooled:>9,}   in memory when killed",
                 f"lost                 {self.lost:>9,}   of the spooled",
                 f"left in the spool    {self.left_in_spool:>9,}",
-                f"the file's integrity {self.integrity:>9}",
+                f"integrity            {self.integrity:>9}",
                 f"failed commits       {self.failures.total():>9,}   {dict(self.failures) or ''}",
             )
         )
@@ -283,6 +226,7 @@ def run(
     seed: int,
     least_kills: int = 1,
     progress: Callable[[str], object] = lambda _: None,
+    kind: Callable[[str, str], TrialPlace] = AFile,
 ) -> Report:
     """Hold a trial. What it leaves on disk is removed.
 
@@ -296,12 +240,12 @@ def run(
     with (
         tempfile.TemporaryDirectory() as folder,
         collector,
-        Workers(collector.url, folder, str(Path(folder, "spool.db")), choice) as started,
+        stopping(kind(folder, WRITE_KEY)) as place,
+        Workers(collector.url, folder, place.spool, choice) as started,
     ):
-        spool = str(Path(folder, "spool.db"))
         running = [started.start() for _ in range(workers)]
         said = 0.0
-        with collector.moody():
+        with collector.moody(), place.unruly(choice):
             while (elapsed := time.monotonic() - begun) < seconds or (
                 report.kills < least_kills or not noted(folder, "spooled")
             ):
@@ -334,12 +278,20 @@ def run(
         progress("the last process: sends what is left")
         last = started.start_the_last()
         deadline = time.monotonic() + PATIENCE
-        while messages_in(spool) and time.monotonic() < deadline:
+        while place.messages() and time.monotonic() < deadline:
             time.sleep(0.1)
         last.end()
         report.seconds = time.monotonic() - begun
-        fill(report, folder, spool, collector)
+        fill(report, folder, place, collector)
     return report
+
+
+@contextmanager
+def stopping(place: TrialPlace) -> Iterator[TrialPlace]:
+    try:
+        yield place
+    finally:
+        place.stop()
 
 
 def noted(folder: str, kind: str) -> int:
@@ -352,13 +304,7 @@ def ids(folder: str, kind: str) -> set[str]:
     return {line for text in texts for line in text.split("\n") if len(line) == LINE - 1}
 
 
-def messages_in(spool: str) -> int:
-    with closing(sqlite3.connect(spool, timeout=10.0)) as db:
-        count: int = db.execute("SELECT COUNT(*) FROM messages").fetchone()[0]
-        return count
-
-
-def fill(report: Report, folder: str, spool: str, collector: MoodyCollector) -> None:
+def fill(report: Report, folder: str, place: TrialPlace, collector: MoodyCollector) -> None:
     captured, spooled = ids(folder, "captured"), ids(folder, "spooled")
     arrived = set(collector.arrived)
     report.captured = len(captured)
@@ -367,12 +313,12 @@ def fill(report: Report, folder: str, spool: str, collector: MoodyCollector) -> 
     report.repeated = collector.arrived.total() - len(arrived)
     report.lost_before_spooled = len(captured - spooled - arrived)
     report.lost = len(spooled - arrived)
-    report.left_in_spool = messages_in(spool)
+    report.left_in_spool = place.messages()
+    report.place_kills = place.kills
     for path in Path(folder).glob("*.failed"):
         report.failures.update(path.read_text().replace(folder, "").splitlines())
     report.moods = dict(collector.moods)
-    with closing(sqlite3.connect(spool)) as db:
-        report.integrity = db.execute("PRAGMA integrity_check").fetchone()[0]
+    report.integrity = place.integrity()
 
 
 def main() -> int:
@@ -380,10 +326,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=None, help="default: a new one each time")
+    parser.add_argument("--redis", action="store_true", help="the spool is in a Redis")
     given = parser.parse_args()
     seed = random.randrange(1 << 30) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
-    report = run(given.seconds, given.workers, seed, progress=lambda line: print(line, flush=True))
+    report = run(
+        given.seconds,
+        given.workers,
+        seed,
+        progress=lambda line: print(line, flush=True),
+        kind=ARedis if given.redis else AFile,
+    )
     print(f"\n{report}")
     return 0 if report.is_good else 1
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import trial
 from support import at_length
+from trial_places import AFile, ARedis, TrialPlace
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGKILL"), reason="this system has no such signal"
@@ -17,8 +19,13 @@ pytestmark = pytest.mark.skipif(
 
 
 @at_length
-def test_nothing_that_was_spooled_is_lost_in_a_trial_by_fire() -> None:
-    report = trial.run(seconds=10, workers=3, seed=20, least_kills=6)
+@pytest.mark.parametrize("kind", [AFile, ARedis])
+def test_nothing_that_was_spooled_is_lost_in_a_trial_by_fire(
+    kind: Callable[[str, str], TrialPlace], request: pytest.FixtureRequest
+) -> None:
+    if kind is ARedis:
+        request.getfixturevalue("shared_redis")  # or the test is left out
+    report = trial.run(seconds=10, workers=3, seed=20, least_kills=6, kind=kind)
     print(report)
     assert (report.lost, report.left_in_spool, report.integrity) == (0, 0, "ok")
     # It was not for a lack of events that none is missing.

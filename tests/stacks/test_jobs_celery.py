@@ -12,9 +12,9 @@ import pytest
 from celery import Celery
 
 from collector import Collector, Reply
+from redis_servers import redis_server
 from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
 from stacks.processes import PATIENCE, Process, Stack, stack, wait_until
-from stacks.redis_server import redis_server
 
 CHARGE, RECOMMEND = "celery_redis.tasks.charge", "celery_redis.tasks.recommend"
 USERS = [str(number) for number in range(1, 9)]

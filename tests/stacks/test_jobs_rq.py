@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from collector import Collector, Reply
+from redis_servers import redis_server
 from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
 from stacks.processes import PATIENCE, Process, Stack, stack
-from stacks.redis_server import redis_server
 
 CHARGE, RECOMMEND = "rq_worker.jobs.charge", "rq_worker.jobs.recommend"
 USERS = ["7", "8", "9"]
