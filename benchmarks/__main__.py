@@ -14,9 +14,11 @@ from pathlib import Path
 
 from benchmarks import (
     calling_thread,
+    fleet,
     imports,
     latency,
     leaving,
+    redis_spool,
     report,
     scaling,
     scrubbing,
@@ -40,6 +42,8 @@ MEASUREMENTS = {
     "scrubbing": scrubbing.run,
     "tunnel": tunnel.run,
 }
+if redis_spool.PROGRAM is not None:
+    MEASUREMENTS |= {"redis": redis_spool.run, "fleet": fleet.run}
 
 
 def main() -> None:

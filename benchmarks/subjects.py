@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
@@ -20,6 +21,8 @@ from sentry_sdk.transport import Transport
 from benchmarks.events import ENVIRONMENT, EVENT_NAME, RELEASE, Sample
 
 MIRROR, SPOOLED = "sentry-segment", "sentry-segment, spool"
+IN_REDIS = "sentry-segment, spool in a Redis"
+REDIS_VARIABLE = "BENCHMARKS_REDIS"  # where the URL of that is
 PEERS = ("segment-analytics-python", "rudder-sdk-python", "posthog")
 BARE = "bare httpx loop"
 NOTHING = "without a mirror"
@@ -80,9 +83,9 @@ class Nothing:
 class Mirror(Nothing):
     """What all this is about."""
 
-    def __init__(self, folder: str | None = None, scrub: bool = True) -> None:
+    def __init__(self, spool: str | None = None, scrub: bool = True) -> None:
         self._scrub = scrub
-        self._spool = None if folder is None else Path(folder, "spool.db")
+        self._spool = spool
 
     def start(self, host: str, room: int, ca_certs: str | None = None) -> None:
         from sentry_segment import SegmentIntegration
@@ -215,7 +218,8 @@ def subject(name: str, folder: str) -> Subject:
     made: dict[str, Callable[[], Subject]] = {
         NOTHING: Nothing,
         MIRROR: Mirror,
-        SPOOLED: lambda: Mirror(folder),
+        SPOOLED: lambda: Mirror(str(Path(folder, "spool.db"))),
+        IN_REDIS: lambda: Mirror(os.environ[REDIS_VARIABLE]),
         "segment-analytics-python": Segment,
         "rudder-sdk-python": Rudder,
         "posthog": PostHog,

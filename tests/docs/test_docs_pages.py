@@ -151,7 +151,8 @@ def test_a_page_of_a_stack_shows_the_files_that_its_tests_run(page: Path) -> Non
 
 @pytest.mark.parametrize("block", blocks("text"), ids=name)
 def test_every_output_shown_has_the_words_of_the_program(block: Block) -> None:
-    sources = [*(ROOT / "benchmarks").glob("*.py"), ROOT / "tests/helpers/trial.py"]
+    sources = [*(ROOT / "benchmarks").glob("*.py")]
+    sources += [ROOT / "tests" / "helpers" / name for name in ("trial.py", "moods.py")]
     sources += (ROOT / "sentry_segment/check").glob("*.py")  # whose output test_answers.py compares
     sources += (ROOT / "sentry_segment/spool_command").glob("*.py")  # test_spool_command.py
     words = {word for source in sources for word in re.findall(r"[a-z]+", source.read_text())}

@@ -153,7 +153,7 @@ class Report:
                 f"seed                 {self.seed:>9}",
                 f"seconds              {self.seconds:>9.1f}",
                 f"workers killed       {self.kills:>9,}   and {self.ends:,} ended by SIGTERM",
-                f"Redis killed         {self.place_kills:>9,}",
+                *([f"Redis killed         {self.place_kills:>9,}"] if self.place_kills else []),
                 f"the server was       {moods}",
                 f"captured             {self.captured:>9,}",
                 f"spooled              {self.spooled:>9,}",
