@@ -22,7 +22,7 @@ from faults import (
 )
 from pages import BLOCKS, rows
 from proxy import Proxy, TlsCollector, server_context
-from support import WRITE_KEY
+from support import WRITE_KEY, some
 
 # The docs
 
@@ -188,6 +188,7 @@ def test_an_answer_that_never_ends_counts_by_its_status(
     assert "the answer had no end" in checked.text
 
 
+@some
 @pytest.mark.parametrize(
     ("answer", "text"),
     [

@@ -39,6 +39,7 @@ ENDS = {
 }
 
 
+@some
 @pytest.mark.parametrize("script", ENDS.values(), ids=ENDS)
 def test_a_process_that_ends_delivers_what_it_captured(collector: Collector, script: str) -> None:
     ended = run(collector, "init()\n" + textwrap.dedent(script))
@@ -137,6 +138,7 @@ def silent_server() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@some
 @pytest.mark.parametrize("dead", ["Segment", "Segment and Sentry"])
 def test_servers_that_never_answer_delay_the_exit_once(
     dead: str, collector: Collector, silent_server: int
@@ -359,6 +361,7 @@ def test_a_last_try_overrules_a_retry_after_heard_during_it_once(
     assert ended.err.count("could not be delivered") == (0 if recovers else 1)
 
 
+@some
 @posix
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_child_of_multiprocessing_reports_a_loss_once(

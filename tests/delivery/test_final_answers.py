@@ -140,6 +140,7 @@ LONG = b"Content-Length: 9999\r\n\r\n"
 SHORT = OK + b"Connection: close\r\nContent-Length: 2\r\n\r\n"
 
 
+@some
 @pytest.mark.parametrize(
     ("answer", "timeout"),
     [

@@ -15,6 +15,7 @@ import pytest
 from collector import Collector, Reply
 from scripts import run
 from sentry_segment.guest.log import logger, warn
+from support import some
 
 # As loguru's documentation has it: loguru is handed what `logging` gets.
 LOGURU = """
@@ -55,6 +56,7 @@ WARNINGS = """
 """
 
 
+@some
 @pytest.mark.parametrize(
     "sink",
     [

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from inspectors import Poster, message
-from support import MEASURED
+from support import MEASURED, some
 
 COMMAND = ("-m", "sentry_segment", "inspector")
 BY_ITS_OWN_NAME = ("-m", "sentry_segment.inspector")
@@ -117,6 +117,7 @@ def test_a_port_that_is_taken_is_said_with_what_to_do() -> None:
     )
 
 
+@some
 @pytest.mark.parametrize(
     ("arguments", "status", "why"),
     [

@@ -14,7 +14,7 @@ from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
 from collector import Collector
 from sentry_segment import SegmentIntegration
-from support import Init, capture
+from support import Init, capture, some
 
 
 def ids(events: list[dict[str, Any]], key: str = "event_id") -> set[str]:
@@ -108,6 +108,7 @@ def test_an_exception_captured_twice_is_mirrored_once(collector: Collector, init
     assert len(delivered(collector, integration)) == len(collector.events) == 1
 
 
+@some
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("option", ["sample_rate", "error_sampler"])
 def test_sampled_is_the_same_set_on_both_sides(

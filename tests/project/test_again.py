@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+from support import some
+
 AGAIN = Path(__file__).parent.parent / "helpers" / "again.py"
 
 # Fails in the first of its processes.
@@ -66,6 +68,7 @@ def run(project: Path, test: str, *arguments: str) -> Ended:
     return Ended(done.returncode, done.stdout, flaky.read_text().removeprefix("of a run before\n"))
 
 
+@some
 @pytest.mark.parametrize(
     "arguments", [(), ("test_it.py",), ("-n", "2")], ids=["all", "a file", "in two workers"]
 )
@@ -141,6 +144,7 @@ WORSE = {
 }
 
 
+@some
 @pytest.mark.parametrize(("test", "arguments", "status"), WORSE.values(), ids=WORSE)
 def test_nothing_worse_is_forgiven(
     test: str, arguments: list[str], status: int, project: Path

@@ -29,7 +29,7 @@ from sqlite_spools import (
     track,
     wait_until,
 )
-from support import Init, capture, many
+from support import Init, capture, many, some
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 forks_with_threads = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -219,6 +219,7 @@ def test_forks_while_threads_capture_into_the_spool(
     assert adds_up(stats)
 
 
+@some
 @posix
 @pytest.mark.parametrize(
     ("method", "answered"),

@@ -31,7 +31,7 @@ from sqlite_spools import (
     wait_until,
     warnings,
 )
-from support import Init, capture
+from support import Init, capture, some
 
 
 @pytest.fixture
@@ -117,6 +117,7 @@ def mend(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
 
 
+@some
 @pytest.mark.parametrize(
     ("spoil", "advice"), CASES, ids=[spoil.__name__.replace("_", " ") for spoil, _ in CASES]
 )

@@ -15,7 +15,7 @@ import sentry_sdk
 
 from collector import Collector
 from sentry_segment.tunnel import SentryTunnel
-from support import Init
+from support import Init, some
 from tunnels import EVENT, Serve, envelope
 
 OTHERS = "https://public@127.0.0.1:1/2"
@@ -150,6 +150,7 @@ def test_a_body_in_pieces_without_a_length_is_bounded_too(
     assert not collector.sentry_requests
 
 
+@some
 @pytest.mark.parametrize(
     ("body", "encoding", "status"),
     [

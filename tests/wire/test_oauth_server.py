@@ -8,7 +8,7 @@ from collector import Collector, Reply
 from faults import fault, in_turn, reset, silent
 from sentry_segment.wire.api import SegmentApi
 from sentry_segment.wire.network import NetworkOptions
-from support import Init, capture
+from support import Init, capture, some
 from token_server import TokenServer
 from virtual import VirtualClock, message, options, worker
 
@@ -50,6 +50,7 @@ FAULTS: dict[str, tuple[Reply | int, str]] = {
 }
 
 
+@some
 @pytest.mark.parametrize("name", FAULTS)
 def test_messages_wait_for_a_token_whatever_the_server_does(
     segment: Collector, tokens: TokenServer, init: Init, name: str
