@@ -14,7 +14,7 @@ from pages import BLOCKS, PAGES, ROOT, Block
 from sentry_segment.__main__ import parser
 from sentry_segment.options import WRITE_KEY_VARIABLE
 
-LANGUAGES = {"python", "json", "sql", "sh", "ini", "text", "yaml"}
+LANGUAGES = {"python", "json", "sql", "sh", "ini", "text", "yaml", "dockerfile"}
 """Those whose blocks some test runs or checks."""
 
 
@@ -111,6 +111,9 @@ def check(command: str, arguments: list[str]) -> None:
         assert (ROOT / arguments[1].replace(".", "/") / "__main__.py").is_file()
         if arguments[1] == "sentry_segment":
             parser().parse_args(arguments[2:])  # exits where it is wrong
+    elif command == "docker":
+        assert arguments == ["compose", "up", "--build"]
+        assert (ROOT / "examples" / "containers" / "compose.yaml").is_file()
     elif command.startswith(".venv/test/bin/"):  # the environment of scripts/test
         assert f'"{Path(command).name}>=' in (ROOT / "pyproject.toml").read_text()
     else:
