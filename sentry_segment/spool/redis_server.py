@@ -195,6 +195,8 @@ def _text(error: Exception) -> str:
 
 
 def _advice(error: Exception) -> str:
+    if isinstance(error, ImportError):  # as where an integration was unpickled
+        return 'pip install "sentry-segment[redis]"'
     from redis import exceptions as redis
 
     text = str(error)
@@ -225,4 +227,5 @@ def _close_copies() -> None:
     _open.clear()
 
 
-os.register_at_fork(after_in_child=_close_copies)
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_close_copies)

@@ -13,8 +13,10 @@ import pytest
 import sentry_sdk
 from sentry_sdk.integrations.redis import RedisIntegration
 
+import scripts
 from collector import Collector, Reply
 from faults import arrived, hold
+from gevent_scripts import PREAMBLE
 from redis_servers import KEEPING, Redis, redis_running
 from redis_spools import PASSWORD
 from scripts import names, run, start
@@ -303,3 +305,30 @@ def leave(server: Redis, *users: str, key: str = WRITE_KEY) -> None:
 def _log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with caplog.at_level(logging.WARNING, "sentry_segment"):
         yield
+
+
+def test_greenlets_and_a_fork_among_them_deliver_through_it(
+    collector: Collector, shared_redis: Redis
+) -> None:
+    ended = scripts.start(
+        collector,
+        """
+        integration = init()
+        gevent.joinall([gevent.spawn(capture, f"E{n}") for n in range(20)])
+        assert integration.flush(60)
+        child = gevent.os.fork()
+        who = "child" if child == 0 else "parent"
+        gevent.joinall([gevent.spawn(capture, f"{who}{n}") for n in range(5)])
+        assert integration.flush(60)
+        if child == 0:
+            os._exit(0)
+        assert gevent.os.waitpid(child, 0)[1] == 0
+        """,
+        spool=shared_redis.url,
+        preamble=PREAMBLE.replace("import gevent\n", "import gevent, gevent.os\n"),
+        measured=False,
+    ).end()
+    assert ended.status == 0, ended.err
+    each = [f"{who}{n}" for who in ("child", "parent") for n in range(5)]
+    assert sorted(names(collector)) == sorted([*(f"E{n}" for n in range(20)), *each])
+    assert kept(shared_redis) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -248,3 +249,12 @@ def test_without_the_extra_the_error_says_how_to_install_it(
     with pytest.raises(ImportError, match=r'pip install "sentry-segment\[redis\]"'):
         SegmentIntegration(WRITE_KEY, spool="redis://localhost")
     SegmentIntegration("", spool="redis://localhost")  # a developer's machine has no key
+
+
+def test_where_the_package_is_missing_after_all_memory_serves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where an integration was unpickled."""
+    monkeypatch.setitem(sys.modules, "redis.exceptions", None)
+    text = refusal(spool_at("redis://localhost").has_messages)
+    assert text.endswith('pip install "sentry-segment[redis]"')
