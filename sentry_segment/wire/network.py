@@ -1,7 +1,7 @@
 """The HTTP client: it takes the way to the network that Sentry's own transport takes.
 
 The rules are those of `sentry_sdk.transport` 2.75, with any SDK: what lets Sentry's request out of
-a network, by option or by environment, lets ours out, and nothing else does. `docs/options.md` has
+a network, by option or by environment, lets ours out, and nothing else does. `docs/network.md` has
 the differences on purpose.
 """
 

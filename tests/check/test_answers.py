@@ -68,7 +68,7 @@ def same_each_time(text: str) -> list[str]:
 def test_the_test_message_is_in_the_docs(collector: Collector, check: Check) -> None:
     check(collector.url)
     [message] = collector.messages
-    shown = dict(rows("docs/what-is-sent.md", "in it | value"))
+    shown = dict(rows("docs/check.md", "in it | value"))
     fields = {field for cell in shown for field in re.findall(r"`([a-zA-Z]+)", cell)}
     assert fields | {"type", "sentAt", "integration"} == set(message)
     for field in ("event", "userId"):

@@ -46,6 +46,14 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_page_is_longer_than_one_reads(page: Path) -> None:
+    """Code and tables aside, in which one looks something up."""
+    code = "".join(block.text for block in BLOCKS if block.page == page)
+    lines = [line for line in page.read_text().splitlines() if not line.startswith("|")]
+    assert sum(len(line.split()) for line in lines) - len(code.split()) <= 1_500
+
+
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
     for page in PAGES:

@@ -38,14 +38,24 @@ def test_the_options_are_those_of_the_constructor(page: str) -> None:
 
 
 def test_every_option_has_a_section_of_its_own() -> None:
-    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/options.md").read_text(), re.MULTILINE)
-    assert headings == list(OPTIONS)
+    texts = [(ROOT / "docs" / page).read_text() for page in ("options.md", "spool.md", "oauth.md")]
+    headings = [name for text in texts for name in re.findall(r"^## (\w+)$", text, re.MULTILINE)]
+    assert sorted(headings) == sorted(OPTIONS)
+
+
+def test_the_lowest_versions_are_those_that_the_tests_are_run_with() -> None:
+    shown = {row[0].strip("`"): row[1] for row in rows("docs/versions.md", "package")}
+    lines = (ROOT / "tests" / "lowest.txt").read_text().splitlines()
+    tested = dict(line.split("==") for line in lines if "==" in line)
+    project = (ROOT / "pyproject.toml").read_text()
+    [python] = re.findall(r'^requires-python = ">=(.*)"$', project, re.MULTILINE)
+    assert shown == {"Python": python, **tested}
 
 
 def test_the_counters_are_those_of_stats() -> None:
-    fields = [row[0].strip("`") for row in rows("docs/delivery.md", "field")]
+    fields = [row[0].strip("`") for row in rows("docs/stats.md", "field")]
     assert fields == list(inspect.signature(Stats).parameters)
-    reasons = [row[0].strip("`") for row in rows("docs/delivery.md", "reason in `dropped`")]
+    reasons = [row[0].strip("`") for row in rows("docs/stats.md", "reason in `dropped`")]
     assert sorted(reasons) == sorted(DROP_REASONS)
 
 
@@ -88,7 +98,7 @@ def covers(answer: str, status: int) -> bool:
 def test_the_modules_are_those_of_the_package() -> None:
     shown = [
         name
-        for row in rows("docs/how-it-works.md", "module")
+        for row in rows("docs/modules.md", "module")
         for name in re.findall(r"`([\w/]+\.py|\w+/)`", row[0])
     ]
     package = ROOT / "sentry_segment"
@@ -163,9 +173,7 @@ def test_the_waits_are_those_of_the_package() -> None:
 def test_the_privacy_table_shows_how_to_remove_a_field(collector: Collector, init: Init) -> None:
     real = real_message(collector, init)
     named: set[str] = set()
-    for fields, _example, _source, _personal, remedy in rows(
-        "docs/what-is-sent.md", "field | example"
-    ):
+    for fields, _example, _source, _personal, remedy in rows("docs/privacy.md", "field | example"):
         found = re.findall(r"`([\w.]+)`", fields)
         named.update(found)
         field = found[0]
@@ -195,7 +203,7 @@ def value_at(message: Any, path: str) -> Any:
 def test_every_log_line_is_in_the_table() -> None:
     shown = [
         text.split("…")[0].lstrip("1 ")
-        for cell, *_ in rows("docs/troubleshooting.md", "line begins with")
+        for cell, *_ in rows("docs/log-lines.md", "line begins with")
         for text in re.findall(r"`([^`]+)`", cell)
     ]
     lines = [line for path in (ROOT / "sentry_segment").rglob("*.py") for line in logged(path)]

@@ -233,7 +233,7 @@ def test_the_exit_statuses_are_in_the_docs_and_in_the_help(
     with pytest.raises(SystemExit):
         main(["spool", "--help"])
     told = re.findall(r"^  (\d+) +\w", capsys.readouterr().out, re.MULTILINE)
-    shown = [cell for cell, _ in rows("docs/delivery.md", "exit status")]
+    shown = [cell for cell, _ in rows("docs/spool-command.md", "exit status")]
     assert ", ".join(shown).split(", ") == told
 
 
@@ -243,7 +243,7 @@ def test_the_output_in_the_docs_is_of_the_same_form(command: Command, path: Path
     [shown] = [
         block.text
         for block in BLOCKS
-        if block.language == "text" and block.heading == "From the command line"
+        if block.language == "text" and block.page.name == "spool-command.md"
     ]
     real = command().out.replace(str(path), "/var/lib/shop/segment.db")
     assert same_each_time(real) == same_each_time(shown)

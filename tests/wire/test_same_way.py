@@ -149,7 +149,7 @@ def both(
         {"http_proxy": "http://{proxy}", "proxy_headers": {"Proxy-Authorization": "Basic {basic}"}},
         by="proxy",
     ),
-    # On purpose, as docs/options.md says.
+    # On purpose, as docs/network.md says.
     Row(
         "a password in the URL",
         {"http_proxy": f"http://{USER}:{PASSWORD}@{{proxy}}"},
