@@ -22,6 +22,7 @@ from benchmarks import (
     report,
     scaling,
     scrubbing,
+    server,
     stall,
     throughput,
     tunnel,
@@ -41,6 +42,7 @@ MEASUREMENTS = {
     "scaling": scaling.run,
     "scrubbing": scrubbing.run,
     "tunnel": tunnel.run,
+    "server": server.run,
 }
 if redis_spool.PROGRAM is not None:
     MEASUREMENTS |= {"redis": redis_spool.run, "fleet": fleet.run}
@@ -68,14 +70,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began, names = time.monotonic(), given.names or list(MEASUREMENTS)
     figures = _quickly(names) if given.quick else _fully(names)
-    path = ROOT / "docs" / "performance.json" if given.docs else given.json
+    path = ROOT / "docs" / "benchmarks.json" if given.docs else given.json
     path.parent.mkdir(exist_ok=True)
     report.write_json(path, figures)
     if given.docs:
         from benchmarks import plots
 
         drawn = plots.draw(ROOT / "docs", figures)
-        report.write_page(ROOT / "docs" / "performance.md", figures, drawn)
+        report.write_page(ROOT / "docs" / "benchmarks.md", figures, drawn)
     print(f"\n{time.monotonic() - began:.0f} seconds; {os.path.relpath(path)}")
 
 

@@ -23,6 +23,7 @@ from benchmarks.redis_spool import redis
 from benchmarks.spread import Spread
 
 _PROCESSES = 4
+_READY, _GO = "ready", "go"  # lists, by which the processes begin together
 _LEFT = 50  # messages that each of those who die leaves
 _BODY = b'{"type":"track","userId":"u","padding":"%s"}' % (b"x" * 1_000)
 
@@ -77,11 +78,17 @@ class _Worker:
             self._spool.delete([row.id for row in rows])
 
 
-def live(url: str, plan: Plan, started: float, first: int, count: int) -> list[tuple[float, int]]:
+def live(url: str, plan: Plan, first: int, count: int) -> list[tuple[float, int]]:
     """So many workers in this process, one after the other; what they have taken over, and when."""
+    from redis import Redis
+
     import sentry_segment.spool.redis
 
     sentry_segment.spool.redis.LEASE = plan.lease  # type: ignore[attr-defined]
+    with Redis.from_url(url) as server:
+        server.rpush(_READY, first)
+        [_, start] = server.blpop([_GO])
+    started = float(start)
     choice = random.Random(first)
     workers = [_Worker(url, plan, dies=n % 10 == 9) for n in range(first, first + count)]
     order = itertools.count()
@@ -138,11 +145,13 @@ def run(effort: Effort) -> Figure:
         ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as pool,
         Redis.from_url(url) as server,
     ):
-        started = time.time()
         living = [
-            pool.submit(live, url, plan, started, first, share)
-            for first in range(0, plan.workers, share)
+            pool.submit(live, url, plan, first, share) for first in range(0, plan.workers, share)
         ]
+        while server.llen(_READY) < _PROCESSES:
+            time.sleep(0.05)
+        started = time.time()
+        server.rpush(_GO, *[started] * _PROCESSES)
         time.sleep(max(0.0, started + plan.begins - time.time()))
         before = _facts(server)
         time.sleep(max(0.0, started + plan.dies - time.time()))
@@ -162,7 +171,7 @@ def run(effort: Effort) -> Figure:
             ["errors a second, of all", f"{plan.workers / plan.every:,.0f}"],
             ["commands a second", f"{commands:,.0f}"],
             ["Redis's share of a core", f"{busy:.1%}"],
-            ["its CPU for a command, microseconds", f"{busy / commands * 1e6:.0f}"],
+            ["its CPU for a command, microseconds", f"{busy / max(commands, 1) * 1e6:.0f}"],
             ["its memory at the most, MB", f"{after['memory'] / 1e6:.1f}"],
             ["connections", f"{after['clients']:,.0f}"],
             ["messages that a dead tenth left", f"{expected:,}"],

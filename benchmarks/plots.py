@@ -16,7 +16,7 @@ _GREY, _BLUE, _ORANGE = "#808890", "#3c8dd0", "#e08a1e"
 mpl.rcParams.update(
     {
         "svg.fonttype": "none",  # texts stay texts, in a font that the reader has
-        "svg.hashsalt": "performance",  # the same ids each time
+        "svg.hashsalt": "benchmarks",  # the same ids each time
         "font.family": "sans-serif",
         "font.size": 10,
         "axes.edgecolor": _GREY,
@@ -40,12 +40,12 @@ def draw(folder: Path, figures: Sequence[Figure]) -> list[tuple[str, str]]:
     drawn = []
     targets = [t for each in figures for t in each.targets if t.label]
     if targets:
-        name = "performance-ratios.svg"
+        name = "benchmarks-ratios.svg"
         _save(_ratios(targets), folder / name)
         drawn.append((name, "How many times better than the best peer, and what is wanted"))
     lines = [line for each in figures for line in each.lines]
     if lines:
-        name = "performance-scaling.svg"
+        name = "benchmarks-scaling.svg"
         _save(_panels(lines), folder / name)
         drawn.append((name, "What a message costs, against how much there is of something"))
     return drawn

@@ -122,8 +122,8 @@ class RedisSpool(Spool):
             found, gone = self._run(scripts.TEND, *sorted(writers))
             claimed = {int(writer): int(messages) for writer, messages in found}
             lost = {int(writer) for writer in gone}
-            self._held |= claimed.keys()
             self._held -= lost
+            self._held |= claimed.keys()  # which one that was lost may be among, by now
         return dict(sorted(claimed.items())), lost
 
     def release(self) -> None:

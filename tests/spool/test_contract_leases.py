@@ -114,6 +114,17 @@ def test_one_that_lost_its_writer_learns_so_and_begins_another(place: Place) -> 
     assert bodies(slow, another) == [b"2"]
 
 
+def test_one_that_claims_back_what_it_lost_leaves_it_in_the_end(place: Place) -> None:
+    slow, quick, other = (place.spool() for _ in range(3))
+    writer = begin(slow, b"1")
+    place.let_pass(LEASE)
+    assert quick.tend([]) == ({writer: 1}, set())
+    place.let_pass(LEASE)
+    assert slow.tend([writer]) == ({writer: 1}, {writer})
+    slow.release()
+    assert other.tend([]) == ({writer: 1}, set())
+
+
 def test_one_that_lost_its_writer_and_was_not_told_adds_nothing_to_it(place: Place) -> None:
     slow, quick = place.spool(), place.spool()
     lost = begin(slow, b"1")
