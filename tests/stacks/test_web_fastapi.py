@@ -97,9 +97,15 @@ def test_gunicorns_workers_that_are_replaced_lose_nothing(
     machine: Stack, collector: Collector
 ) -> None:
     """By HUP, between visits: uvicorn in gunicorn may reset connections that arrive meanwhile."""
+    back, ending = threading.Event(), threading.Event()
+    collector.answer = lambda call: Reply(delay=ending) if back.is_set() else Reply(503)
     server, url = uvicorn_in_gunicorn(machine, workers=2)
     visits = browse(SHOP, url)
+    wait_for_events(collector, errors_in(visits))
+    back.set()
     server.signal(signal.SIGHUP)
+    wait_for_lines(server, "Waiting for application shutdown", 2)
+    ending.set()
     wait_for_lines(server, "Application shutdown complete", 2)
     wait_for_lines(server, "Application startup complete", 4)
     visits += browse(SHOP, url)
