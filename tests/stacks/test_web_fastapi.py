@@ -1,10 +1,10 @@
-"""FastAPI under uvicorn, with one process and with several: log-ins by HTTP Basic."""
+"""FastAPI under uvicorn, by itself and as gunicorn's worker: log-ins by HTTP Basic."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from collector import Collector, Reply
 from stacks.arrivals import wait_for_events
 from stacks.browsing import Shop, arrived, browse, browse_and, errors_in, expected
 from stacks.processes import PATIENCE, Process, Stack, stack
-from stacks.servers import kill_workers, url, wait_for_lines
+from stacks.servers import gunicorn, kill_workers, url, wait_for_lines
 
 PASSWORDS = {"7": "seven", "8": "eight", "9": "nine"}
 
@@ -46,14 +46,28 @@ def uvicorn(machine: Stack, workers: int, **environment: str) -> tuple[Process, 
     return server, url(server)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+def uvicorn_in_gunicorn(machine: Stack, workers: int, **environment: str) -> tuple[Process, str]:
+    """Its URL, once its workers, two, are ready."""
+    patience = ("--timeout", str(int(PATIENCE)), "--graceful-timeout", str(int(PATIENCE)))
+    options = ("--worker-class", "uvicorn_worker.UvicornWorker", *patience)
+    server, url = gunicorn(machine, "fastapi_uvicorn.shop:app", *options, **environment)
+    wait_for_lines(server, "Application startup complete", workers)
+    return server, url
+
+
+Serve = Callable[..., tuple[Process, str]]
+
+
+@pytest.mark.parametrize(
+    ("serve", "workers"), [(uvicorn, 1), (uvicorn, 2), (uvicorn_in_gunicorn, 2)]
+)
 def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for_segment(
-    machine: Stack, collector: Collector, workers: int
+    machine: Stack, collector: Collector, serve: Serve, workers: int
 ) -> None:
     """Segment is away at first, and then answers only once the workers are about to end."""
     back, ending = threading.Event(), threading.Event()
     collector.answer = lambda call: Reply(delay=ending) if back.is_set() else Reply(503)
-    server, url = uvicorn(machine, workers)
+    server, url = serve(machine, workers)
     visits = browse(SHOP, url)
     wait_for_events(collector, errors_in(visits))
     assert not collector.messages
@@ -79,12 +93,34 @@ def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     assert arrived(collector) == expected(SHOP, url, visits)
 
 
+def test_gunicorns_workers_that_are_replaced_lose_nothing(
+    machine: Stack, collector: Collector
+) -> None:
+    """By HUP, between visits: uvicorn in gunicorn may reset connections that arrive meanwhile."""
+    back, ending = threading.Event(), threading.Event()
+    collector.answer = lambda call: Reply(delay=ending) if back.is_set() else Reply(503)
+    server, url = uvicorn_in_gunicorn(machine, workers=2)
+    visits = browse(SHOP, url)
+    wait_for_events(collector, errors_in(visits))
+    back.set()
+    server.signal(signal.SIGHUP)
+    wait_for_lines(server, "Waiting for application shutdown", 2)
+    ending.set()
+    wait_for_lines(server, "Application shutdown complete", 2)
+    wait_for_lines(server, "Application startup complete", 4)
+    visits += browse(SHOP, url)
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0, server.output
+    assert arrived(collector) == expected(SHOP, url, visits)
+
+
+@pytest.mark.parametrize("serve", [uvicorn, uvicorn_in_gunicorn])
 def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
-    machine: Stack, collector: Collector, tmp_path: Path
+    machine: Stack, collector: Collector, tmp_path: Path, serve: Serve
 ) -> None:
     spool = tmp_path / "spool.db"
     collector.answer = lambda call: Reply(503)
-    server, url = uvicorn(machine, workers=2, SEGMENT_SPOOL=str(spool))
+    server, url = serve(machine, workers=2, SEGMENT_SPOOL=str(spool))
     visits = browse(SHOP, url)
     wait_for_events(collector, errors_in(visits))
     left = sum(visit.is_wrong for visit in visits if visit.customer)
