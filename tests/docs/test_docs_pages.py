@@ -122,6 +122,11 @@ def check(command: str, arguments: list[str]) -> None:
     elif command == "docker":
         assert arguments == ["compose", "up", "--build"]
         assert (ROOT / "examples" / "containers" / "compose.yaml").is_file()
+    elif command == "kubectl":
+        assert arguments[:2] == ["create", "job"]
+        name = arguments[2].removeprefix("--from=cronjob/")
+        manifests = (ROOT / "examples" / "containers" / "kubernetes.yaml").read_text()
+        assert f"kind: CronJob\nmetadata:\n  name: {name}\n" in manifests
     elif command.startswith(".venv/test/bin/"):  # the environment of scripts/test
         assert f'"{Path(command).name}>=' in (ROOT / "pyproject.toml").read_text()
     else:

@@ -90,6 +90,13 @@ def waiting(database: Redis) -> int:
     return sum(int(database.run("XLEN", key)) for key in keys)
 
 
+def drain_job(place: str) -> list[str]:
+    """Its arguments for Python."""
+    [job] = [each for each in KUBERNETES if each["kind"] == "CronJob"]
+    [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    return python([each.replace("$(SEGMENT_SPOOL)", place) for each in container["command"]])
+
+
 def test_the_images_command_delivers_what_it_has_captured_when_it_is_told_to_end(
     machine: Stack, collector: Collector, database: Redis
 ) -> None:
@@ -114,15 +121,26 @@ def test_the_drain_job_sends_what_a_killed_shop_has_left(
     for key in database.run("KEYS", "{sentry-segment}:leases:*"):  # as time does
         for writer in database.run("ZRANGE", key, 0, -1):
             database.run("ZADD", key, 0, writer)
-    [job] = [each for each in KUBERNETES if each["kind"] == "CronJob"]
-    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    command = [
-        each.replace("$(SEGMENT_SPOOL)", database.url) for each in pod["containers"][0]["command"]
-    ]
-    drained = machine.run(*python(command))
+    drained = machine.run(*drain_job(database.url))
     assert "1 message(s) delivered\nnothing is left" in drained.output
     assert [message["userId"] for message in collector.messages] == ["7"]
     assert waiting(database) == 0
+
+
+def test_the_drain_job_sends_from_a_file_what_a_shop_that_ended_could_not(
+    machine: Stack, collector: Collector, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "segment.db")
+    collector.answer = lambda call: Reply(429, {"Retry-After": "300"})
+    process, address = shop(machine, SEGMENT_SPOOL=place)
+    break_it(address)
+    assert collector.wait_for(lambda: [call.status for call in collector.calls] == [429])
+    process.signal(signal.SIGTERM)
+    assert process.end() == 0, process.output
+    collector.answer = None
+    drained = machine.run(*drain_job(place))
+    assert "1 message(s) delivered\nnothing is left" in drained.output
+    assert [message["userId"] for message in collector.messages] == ["7"]
 
 
 def test_in_compose_the_inspector_shows_the_shops_errors_on_both_sides(machine: Stack) -> None:
