@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.child import ROOT
 from benchmarks.collector import HOST, CollectorProcess
-from benchmarks.figures import Effort, Figure, Table, Target
+from benchmarks.figures import Effort, Figure, Table
 from benchmarks.spread import Spread, ratio
 
 MIRRORS = "BENCHMARKS_MIRROR"
@@ -126,20 +126,9 @@ def run(effort: Effort) -> Figure:
         [
             [name, Spread.of(of["rate"][name]).text(), Spread.of(of["slowest"][name]).text(1e3)]
             for name in results
-        ],
+        ]
+        + [["ratio", *(ratio(of[key][WITH], of[key][WITHOUT]).text() for key in of)]],
         "gunicorn, one worker of eight threads on one core; every tenth request fails with an "
         "error of a known user. Both report it to Sentry.",
     )
-    targets = [
-        Target(
-            "requests a second under load, with the mirror against without",
-            ratio(of["rate"][WITH], of["rate"][WITHOUT]),
-            at_least=0.97,
-        ),
-        Target(
-            "99th percentile under load, with the mirror against without",
-            ratio(of["slowest"][WITH], of["slowest"][WITHOUT]),
-            at_most=1.05,
-        ),
-    ]
-    return Figure("server", [table], targets, raw=results)
+    return Figure("server", [table], [], raw=results)

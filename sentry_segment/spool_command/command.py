@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from sentry_segment import arguments
 
@@ -31,7 +32,12 @@ exit status:
 
 def add_to(command: argparse.ArgumentParser) -> None:
     """Its arguments."""
-    command.add_argument("spool", metavar="PLACE", help="as the integration's option spool")
+    command.add_argument(
+        "spool",
+        metavar="PLACE",
+        help="as the integration's option spool; or env:NAME, the environment variable that has "
+        "it, where other users of this machine do not see a Redis's password",
+    )
     command.add_argument(
         "action", nargs="?", choices=("show", "drain", "discard"), default="show", help="see above"
     )
@@ -50,8 +56,19 @@ def run(given: argparse.Namespace) -> int:
     """Show, drain or discard; the exit status. Raises as the integration for a wrong argument."""
     from sentry_segment.spool_command.run import run  # which takes much that a check does not
 
-    options = arguments.options(given, "Error Captured", timeout=10.0, spool=given.spool)
+    options = arguments.options(given, "Error Captured", timeout=10.0, spool=_place(given.spool))
     return run(given.action, options, is_json=given.json, is_sure=given.yes, seconds=given.timeout)
+
+
+def _place(text: str) -> str:
+    """Where the spool is; of a variable, what is in it. `ValueError` where that is nothing."""
+    prefix, _, name = text.partition("env:")
+    if prefix or not name:
+        return text
+    place = os.environ.get(name, "")
+    if not place:
+        raise ValueError(f"PLACE: expected a spool in the variable {name}; it is not set, or empty")
+    return place
 
 
 def _seconds(text: str) -> float:

@@ -251,3 +251,19 @@ def test_the_output_in_the_docs_is_of_the_same_form(command: Command, path: Path
 
 def same_each_time(text: str) -> str:
     return re.sub(r"[\d,]+ (d|h|min)\b", "1 h", re.sub(r"[\d,]*\d", "1", text))
+
+
+def test_the_place_may_be_in_a_variable(
+    command: Command,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    leave(path, message("u1"))
+    monkeypatch.setenv("SHOPS_SPOOL", str(path))
+    assert main(["spool", "env:SHOPS_SPOOL"]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: 1 message(s) wait")
+    with pytest.raises(SystemExit) as raised:
+        main(["spool", "env:NO_SUCH"])
+    assert raised.value.code == 2
+    assert "PLACE: expected a spool in the variable NO_SUCH" in capsys.readouterr().err

@@ -90,11 +90,11 @@ def waiting(database: Redis) -> int:
     return sum(int(database.run("XLEN", key)) for key in keys)
 
 
-def drain_job(place: str) -> list[str]:
+def drain_job() -> list[str]:
     """Its arguments for Python."""
     [job] = [each for each in KUBERNETES if each["kind"] == "CronJob"]
     [container] = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    return python([each.replace("$(SEGMENT_SPOOL)", place) for each in container["command"]])
+    return python(container["command"])
 
 
 def test_the_images_command_delivers_what_it_has_captured_when_it_is_told_to_end(
@@ -121,7 +121,7 @@ def test_the_drain_job_sends_what_a_killed_shop_has_left(
     for key in database.run("KEYS", "{sentry-segment}:leases:*"):  # as time does
         for writer in database.run("ZRANGE", key, 0, -1):
             database.run("ZADD", key, 0, writer)
-    drained = machine.run(*drain_job(database.url))
+    drained = machine.run(*drain_job())
     assert "1 message(s) delivered\nnothing is left" in drained.output
     assert [message["userId"] for message in collector.messages] == ["7"]
     assert waiting(database) == 0
@@ -138,7 +138,7 @@ def test_the_drain_job_sends_from_a_file_what_a_shop_that_ended_could_not(
     process.signal(signal.SIGTERM)
     assert process.end() == 0, process.output
     collector.answer = None
-    drained = machine.run(*drain_job(place))
+    drained = machine.run(*drain_job(), SEGMENT_SPOOL=place)
     assert "1 message(s) delivered\nnothing is left" in drained.output
     assert [message["userId"] for message in collector.messages] == ["7"]
 
