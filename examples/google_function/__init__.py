@@ -1,0 +1,1 @@
+"""A Google Cloud Function."""
