@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 import sentry_sdk
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from sentry_segment import SegmentIntegration, anonymous_id_from, set_anonymous_id
@@ -80,3 +80,13 @@ def recommend(article: str) -> dict[str, list[str]]:
         logger.exception("Nothing to recommend")
         return {"articles": []}
     return {"articles": [name for name, price in PRICES.items() if price <= limit]}
+
+
+@app.post("/remind/{article}", status_code=202)
+async def remind(article: str, tasks: BackgroundTasks) -> None:
+    """Answers at once; what fails afterwards is still the error of whoever asked."""
+    tasks.add_task(send_reminder, article)
+
+
+def send_reminder(article: str) -> None:
+    logger.info("%s for %s", article, PRICES[article])

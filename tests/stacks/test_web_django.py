@@ -13,10 +13,12 @@ import httpx
 import pytest
 
 from collector import Collector, Reply
+from stacks import test_web_fastapi
 from stacks.arrivals import wait_for_events
 from stacks.browsing import Shop, arrived, browse, browse_and, errors_in, expected
 from stacks.processes import Stack, stack
 from stacks.servers import gunicorn, wait_for_lines
+from tunnels import EVENT, envelope
 
 APP = "django_gunicorn.wsgi"
 CUSTOMERS = {"1": "ann", "2": "ben", "3": "cem"}
@@ -94,3 +96,29 @@ def test_workers_that_are_replaced_while_they_serve_lose_nothing(
     assert server.end() == 0, server.output
     assert wait_for_lines(server, "Booting worker", 5)
     assert arrived(collector) == expected(SHOP, url, visits)
+
+
+def test_under_asgi_each_error_arrives_once_and_so_do_the_browsers(
+    machine: Stack, collector: Collector
+) -> None:
+    """Segment answers only once the workers are about to end."""
+    ending = threading.Event()
+    collector.answer = lambda call: Reply(delay=ending)
+    server, url = test_web_fastapi.uvicorn(machine, 2, "django_gunicorn.asgi:application")
+    visits = browse(SHOP, url)
+    wait_for_events(collector, errors_in(visits))
+    server.signal(signal.SIGTERM)
+    wait_for_lines(server, "Waiting for application shutdown", 2)
+    ending.set()
+    server.end()
+    assert arrived(collector) == expected(SHOP, url, visits)
+
+
+def test_under_asgi_the_tunnel_takes_a_browsers_error(machine: Stack, collector: Collector) -> None:
+    server, url = test_web_fastapi.uvicorn(machine, 1, "django_gunicorn.asgi:application")
+    body = envelope(collector.dsn, ("event", EVENT))
+    assert httpx.post(f"{url}/tunnel", content=body, trust_env=False).status_code == 200
+    [message] = collector.wait_for_messages(1)
+    assert message["messageId"] == EVENT["event_id"]
+    server.signal(signal.SIGTERM)
+    server.end()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import httpx
 import pytest
 
 from collector import Collector, Reply
-from stacks.arrivals import wait_for_events
+from stacks.arrivals import Mirrored, mirrored, wait_for_events
 from stacks.browsing import Shop, arrived, browse, browse_and, errors_in, expected
 from stacks.processes import PATIENCE, Process, Stack, stack
 from stacks.servers import gunicorn, kill_workers, url, wait_for_lines
@@ -34,14 +36,14 @@ def machine(collector: Collector, tmp_path: Path) -> Iterator[Stack]:
         yield running
 
 
-def uvicorn(machine: Stack, workers: int, **environment: str) -> tuple[Process, str]:
+def uvicorn(
+    machine: Stack, workers: int, app: str = "fastapi_uvicorn.shop:app", **environment: str
+) -> tuple[Process, str]:
     """Its URL, once it is ready."""
     address = ("--host", "127.0.0.1", "--port", "0")
     # A new worker that is not ready in 5 seconds would be given up: too few on a busy machine.
     options = ("--workers", str(workers), "--timeout-worker-healthcheck", str(int(PATIENCE)))
-    server = machine.start(
-        "-m", "uvicorn", *address, *options, "fastapi_uvicorn.shop:app", **environment
-    )
+    server = machine.start("-m", "uvicorn", *address, *options, app, **environment)
     wait_for_lines(server, "Application startup complete", workers)
     return server, url(server)
 
@@ -77,6 +79,44 @@ def test_each_error_arrives_once_with_its_user_and_request_and_the_end_waits_for
     ending.set()
     server.end()
     assert arrived(collector) == expected(SHOP, url, visits)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_under_hypercorn_each_error_arrives_once_too(
+    machine: Stack, collector: Collector, workers: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    options = ("--bind", address, "--workers", str(workers), "--graceful-timeout", "60")
+    server = machine.start("-m", "hypercorn", *options, "fastapi_uvicorn.shop:app")
+    wait_for_lines(server, "Running on http://", workers)
+    visits = browse(SHOP, f"http://{address}")
+    wait_for_events(collector, errors_in(visits))
+    server.signal(signal.SIGTERM)
+    assert server.end() in (0, -signal.SIGTERM), server.output
+    assert arrived(collector) == expected(SHOP, f"http://{address}", visits)
+
+
+def test_what_fails_after_the_answer_is_the_error_of_whoever_asked(
+    machine: Stack, collector: Collector
+) -> None:
+    """In Starlette's background tasks, of several at once."""
+    server, url = uvicorn(machine, workers=1)
+
+    def ask(customer: str) -> int:
+        login = (customer, PASSWORDS[customer])
+        with httpx.Client(base_url=url, auth=login, timeout=PATIENCE, trust_env=False) as browser:
+            return browser.post(f"/remind/unicorn-{customer}").status_code
+
+    with ThreadPoolExecutor(len(PASSWORDS)) as pool:
+        assert list(pool.map(ask, PASSWORDS)) == [202] * len(PASSWORDS)
+    collector.wait_for_messages(len(PASSWORDS))
+    server.signal(signal.SIGTERM)
+    server.end()
+    assert mirrored(collector) == [
+        Mirrored(customer, "KeyError", f"'unicorn-{customer}'", "/remind/{article}")
+        for customer in PASSWORDS
+    ]
 
 
 def test_workers_that_are_replaced_while_they_serve_lose_nothing(
