@@ -79,7 +79,8 @@ def test_a_server_that_hangs_keeps_the_end_no_longer_than_without_a_spool(
         spool=path,
     )
     assert 0.9 < float(ended.out) < 2.0
-    assert (ended.status, ended.err) == (0, "")
+    assert ended.status == 0
+    assert "message(s)" not in ended.err  # Sentry may say there what it waits for
     assert len(kept(path)) == 1
 
 
