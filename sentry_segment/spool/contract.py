@@ -82,9 +82,9 @@ class Spool(Protocol):
     the process. With the machine, those of the last second may be lost.
 
     May be used from any thread, by several at once. No call waits for others for more than a second
-    or so. Nothing is connected to the place before the first call, nor while the process forks; a
-    forked process makes spools of its own. The write key itself is not stored, and what is stored
-    can be read by the place's owner alone.
+    or so. Nothing is connected to the place before the first call, and no connection is used by two
+    processes: a forked one makes spools of its own. The write key itself is not stored. Who may
+    read what is stored is the place's to say: of a file, its owner alone.
 
     All methods but `disconnect` and `close` raise `SpoolError`. What failed may be tried again
     later. They raise `SpoolLostError`, once, where they notice that what this holder has there is

@@ -18,12 +18,12 @@ PASSWORD = "p%40ss%2Fw:rd"
 Warnings = list[tuple[str, str]]
 
 
-def spool_at(url: str, warnings: Warnings | None = None, max_bytes: int = 10_000_000) -> RedisSpool:
+def spool_at(url: str, warnings: Warnings | None = None) -> RedisSpool:
     def warn(name: str, text: str) -> None:
         if warnings is not None:
             warnings.append((name, text))
 
-    return RedisSpool(url, max_bytes, "key", warn)
+    return RedisSpool(url, 10_000_000, "key", warn)
 
 
 def refusal(call: Callable[[], object]) -> str:

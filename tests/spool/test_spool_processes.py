@@ -80,7 +80,9 @@ def test_a_server_that_hangs_keeps_the_end_no_longer_than_without_a_spool(
     )
     assert 0.9 < float(ended.out) < 2.0
     assert ended.status == 0
-    assert "message(s)" not in ended.err  # Sentry may say there what it waits for
+    # On a busy machine Sentry has something left to send itself, and says so.
+    assert ended.err == "" or ended.err.startswith("Sentry is attempting to send")
+    assert "message(s)" not in ended.err
     assert len(kept(path)) == 1
 
 
