@@ -105,8 +105,7 @@ def test_workers_that_are_replaced_after_some_requests_lose_nothing(
     # A worker that uWSGI starts while it ends is not told to end.
     ended, begun = "is done. Seeya!", "Respawned uWSGI worker"
     assert wait_until(lambda: server.output.count(ended) == server.output.count(begun))
-    # One that ends in the midst of a request to Segment makes it again.
-    all_arrive(server, collector, url, visits, some_again=True)
+    all_arrive(server, collector, url, visits)
 
 
 @pytest.mark.parametrize("kind", ["example", "one thread", "lazy apps"])
@@ -151,24 +150,13 @@ def delivers_what_waits(
     all_arrive(server, collector, url, visits)
 
 
-def all_arrive(
-    server: Process, collector: Collector, url: str, visits: list[Visit], some_again: bool = False
-) -> None:
-    """Before the server's end: a worker that is just being replaced may be cut off by that.
-
-    With `some_again`, messages may arrive once more, which Segment would know by their ids.
-    """
+def all_arrive(server: Process, collector: Collector, url: str, visits: list[Visit]) -> None:
+    """Before the server's end: a worker that is just being replaced may be cut off by that."""
     wait_for_events(collector, errors_in(visits))
-    collector.wait_for(
-        lambda: len({m["messageId"] for m in collector.messages}) >= errors_of_customers(visits),
-        2 * PATIENCE,
-    )
+    collector.wait_for_messages(errors_of_customers(visits), 2 * PATIENCE)
     server.signal(signal.SIGTERM)
     assert server.end() == 0, server.output
-    found = arrived(collector)
-    if some_again:
-        found = found._replace(mirrored=sorted(set(found.mirrored), key=str))
-    assert found == expected(SHOP, url, visits)
+    assert arrived(collector) == expected(SHOP, url, visits)
 
 
 def errors_of_customers(visits: list[Visit]) -> int:
