@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -242,3 +243,18 @@ def test_what_is_evicted_does_not_count_for_ever(shared_redis: Redis, patient: N
     other = RedisSpool(shared_redis.url, 200_000, "key", lambda *_: None, now=lambda: now)
     assert other.tend([]) == ({}, set())
     assert begin(other, b"x" * 150_000) != writer
+
+
+def test_the_clocks_of_the_machines_do_not_matter(
+    shared_redis: Redis, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leases run by Redis's."""
+    ours, theirs = spool_at(shared_redis.url), spool_at(shared_redis.url)
+    writer = begin(ours, b"1")
+    for moved in (-1e9, 1e9):
+        monkeypatch.setattr(time, "time", lambda moved=moved: 1_795_000_000 + moved)
+        monkeypatch.setattr(time, "monotonic", lambda moved=moved: 2e9 + moved)
+        assert theirs.tend([]) == ({}, set())
+        assert ours.tend([writer]) == ({}, set())
+    [waiting] = theirs.survey() or []
+    assert 0 < waiting.lease <= LEASE
