@@ -18,7 +18,7 @@ from collector import Collector, Reply
 from faults import arrived, hold
 from gevent_scripts import PREAMBLE
 from redis_servers import KEEPING, Redis, redis_running
-from redis_spools import PASSWORD
+from redis_spools import PASSWORD, let_leases_lapse
 from scripts import names, run, start
 from sentry_segment.__main__ import main
 from sentry_segment.spool import redis_server
@@ -46,13 +46,6 @@ def kept(server: Redis) -> list[dict[str, Any]]:
     for key in sorted(server.run("KEYS", "{sentry-segment}:messages:*")):
         found += [json.loads(entry[1][b"b"]) for entry in server.run("XRANGE", key, "-", "+")]
     return found
-
-
-def let_leases_lapse(server: Redis) -> None:
-    """As time does."""
-    for key in server.run("KEYS", "{sentry-segment}:leases:*"):
-        for writer in server.run("ZRANGE", key, 0, -1):
-            server.run("ZADD", key, 0, writer)
 
 
 # Through the SDK

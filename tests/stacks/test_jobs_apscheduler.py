@@ -11,13 +11,9 @@ import pytest
 
 from collector import Collector, Reply
 from sqlite_spools import kept, let_leases_lapse
-from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
+from stacks.arrivals import mirrored, texts_of, wait_for_events
+from stacks.orders import ORDERS, USERS, errors_of
 from stacks.processes import Process, Stack, stack
-
-USERS = ["7", "8", "9"]
-ORDERS = [
-    order for user in USERS for order in (f"{user}=unicorn-{user}", f"{user}=cup", f"=ghost-{user}")
-]
 
 
 @pytest.fixture
@@ -30,10 +26,6 @@ def shop(machine: Stack, *orders: str, **environment: str) -> Process:
     return machine.start("-m", "apscheduler_jobs.shop", *orders, **environment)
 
 
-def errors_of(users: list[str]) -> list[Mirrored]:
-    return [Mirrored(user, "KeyError", f"'unicorn-{user}'", "remind") for user in users]
-
-
 def test_each_error_of_a_known_user_arrives_once_and_the_end_waits_for_segment(
     machine: Stack, collector: Collector
 ) -> None:
@@ -44,7 +36,7 @@ def test_each_error_of_a_known_user_arrives_once_and_the_end_waits_for_segment(
     running.signal(signal.SIGTERM)
     threading.Timer(0.5, go.set).start()
     assert running.end() == 0, running.output
-    assert mirrored(collector) == errors_of(USERS)
+    assert mirrored(collector) == errors_of(USERS, "remind")
     assert set(texts_of(collector.events).values()) == {1}  # the visitors' are Sentry's alone
     assert running.output.count(" for 8\n") == 3
 
@@ -64,5 +56,5 @@ def test_with_a_spool_the_next_process_delivers_what_a_killed_one_left(
     collector.wait_for_messages(2)
     second.signal(signal.SIGTERM)
     assert second.end() == 0, second.output
-    assert mirrored(collector) == errors_of(["7", "8"])
+    assert mirrored(collector) == errors_of(["7", "8"], "remind")
     assert kept(spool) == []

@@ -12,13 +12,9 @@ import pytest
 from collector import Collector, Reply
 from redis_servers import redis_server
 from sqlite_spools import kept, let_leases_lapse
-from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
+from stacks.arrivals import mirrored, texts_of, wait_for_events
+from stacks.orders import ORDERS, USERS, errors_of
 from stacks.processes import Process, Stack, stack
-
-USERS = ["7", "8", "9"]
-ORDERS = [
-    order for user in USERS for order in (f"{user}=unicorn-{user}", f"{user}=cup", f"=ghost-{user}")
-]
 
 
 @pytest.fixture
@@ -36,15 +32,6 @@ def order(shop: Stack, *orders: str) -> None:
     shop.run("-m", "dramatiq_redis.order", *orders)
 
 
-def errors_of(users: list[str]) -> list[Mirrored]:
-    found = [
-        Mirrored(user, "KeyError", f"'unicorn-{user}'", task)
-        for user in users
-        for task in ("charge", "recommend")
-    ]
-    return sorted(found, key=str)
-
-
 def test_each_error_of_a_known_user_arrives_once_and_the_end_waits_for_segment(
     shop: Stack, collector: Collector
 ) -> None:
@@ -56,7 +43,7 @@ def test_each_error_of_a_known_user_arrives_once_and_the_end_waits_for_segment(
     running.signal(signal.SIGTERM)
     threading.Timer(0.5, go.set).start()
     assert running.end() == 0, running.output
-    assert mirrored(collector) == errors_of(USERS)
+    assert mirrored(collector) == errors_of(USERS, "charge", "recommend")
     assert set(texts_of(collector.events).values()) == {2}  # the visitors' are Sentry's alone
 
 
@@ -78,5 +65,5 @@ def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
     collector.wait_for_messages(4)
     second.signal(signal.SIGTERM)
     assert second.end() == 0, second.output
-    assert mirrored(collector) == errors_of(["7", "8"])
+    assert mirrored(collector) == errors_of(["7", "8"], "charge", "recommend")
     assert kept(spool) == []

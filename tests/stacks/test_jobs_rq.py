@@ -11,14 +11,11 @@ import pytest
 
 from collector import Collector, Reply
 from redis_servers import redis_server
-from stacks.arrivals import Mirrored, mirrored, texts_of, wait_for_events
+from stacks.arrivals import mirrored, texts_of, wait_for_events
+from stacks.orders import ORDERS, USERS, errors_of
 from stacks.processes import PATIENCE, Process, Stack, stack
 
 CHARGE, RECOMMEND = "rq_worker.jobs.charge", "rq_worker.jobs.recommend"
-USERS = ["7", "8", "9"]
-ORDERS = [
-    order for user in USERS for order in (f"{user}=unicorn-{user}", f"{user}=cup", f"=ghost-{user}")
-]
 
 
 @pytest.fixture
@@ -38,17 +35,6 @@ def order(shop: Stack, *orders: str) -> None:
     shop.run("-m", "rq_worker.order", *orders)
 
 
-def errors_of(users: list[str]) -> list[Mirrored]:
-    return sorted(
-        (
-            Mirrored(user, "KeyError", f"'unicorn-{user}'", job)
-            for user in users
-            for job in (CHARGE, RECOMMEND)
-        ),
-        key=str,
-    )
-
-
 @pytest.mark.parametrize("kind", ["rq.worker.Worker", "rq.worker.SimpleWorker"])
 def test_each_error_of_a_known_user_arrives_once_under_that_user(
     shop: Stack, collector: Collector, kind: str
@@ -57,7 +43,7 @@ def test_each_error_of_a_known_user_arrives_once_under_that_user(
     order(shop, *ORDERS)
     running = worker(shop, "--burst", "--worker-class", kind)
     assert running.end() == 0, running.output
-    assert mirrored(collector) == errors_of(USERS)
+    assert mirrored(collector) == errors_of(USERS, CHARGE, RECOMMEND)
     assert set(texts_of(collector.events).values()) == {2}  # the visitors' are Sentry's alone
 
 
@@ -90,4 +76,4 @@ def test_with_a_spool_the_next_worker_delivers_what_segment_did_not_take(
     # The job's process is gone without a word: its messages are free once its lease has lapsed.
     worker(shop, SEGMENT_SPOOL=spool)
     collector.wait_for_messages(4, timeout=3 * PATIENCE)
-    assert mirrored(collector) == errors_of(["7", "8"])
+    assert mirrored(collector) == errors_of(["7", "8"], CHARGE, RECOMMEND)
