@@ -110,15 +110,21 @@ def check(command: str, arguments: list[str]) -> None:
     elif command == "pip":
         assert arguments[0] == "install"
         check_requirement(arguments[1])
+        used = (ROOT / "pyproject.toml").read_text() + (ROOT / "scripts/test").read_text()
         for package in arguments[2:]:  # one that the tests of a stack are run with
-            assert re.search(rf'"(\S+\[)?{package}[\[\]>]', (ROOT / "pyproject.toml").read_text())
+            distribution = re.split(r"[\[<]", package)[0]
+            assert re.search(rf'"(\S+\[)?{distribution}[\[\]>]', used)
     elif command == "export":
         assert arguments[0].startswith(WRITE_KEY_VARIABLE + "=")
     elif command == "python":
         assert arguments[0] == "-m"
-        assert (ROOT / arguments[1].replace(".", "/") / "__main__.py").is_file()
+        module = arguments[1].replace(".", "/")
+        assert (ROOT / module / "__main__.py").is_file() or is_of_the_examples(module)
         if arguments[1] == "sentry_segment":
             parser().parse_args(arguments[2:])  # exits where it is wrong
+    elif command in SERVERS:
+        served = [re.split("[:.](?=[^.]*$)", argument)[0] for argument in arguments]
+        assert any(is_of_the_examples(module.replace(".", "/")) for module in served)
     elif command == "docker":
         assert arguments == ["compose", "up", "--build"]
         assert (ROOT / "examples" / "containers" / "compose.yaml").is_file()
@@ -131,6 +137,14 @@ def check(command: str, arguments: list[str]) -> None:
         assert f'"{Path(command).name}>=' in (ROOT / "pyproject.toml").read_text()
     else:
         pytest.fail(f"no test knows {command}: add how it is to be checked")
+
+
+SERVERS = ("arq", "celery", "dramatiq", "gunicorn", "huey_consumer", "rq", "uvicorn")
+"""What is told which module to load, and runs in the folder of the examples."""
+
+
+def is_of_the_examples(module: str) -> bool:
+    return (ROOT / "examples" / f"{module}.py").is_file()
 
 
 def check_arguments(script: str, arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -46,12 +46,27 @@ class Process:
             raise AssertionError(f"it does not end\n{self.output}") from None
 
     def kill_all(self) -> None:
-        """End it and what it has started, where it has not ended by itself."""
-        try:
-            os.killpg(self.popen.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        """End it and what it has started, where it has not ended by itself.
+
+        Ray's workers have process groups of their own; the session is common to all.
+        """
+        while members := self._session():
+            for pid in members:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.popen.poll()  # or it stays a member, as a zombie
         self.popen.wait(timeout=PATIENCE)
+
+    def _session(self) -> list[int]:
+        """The processes of its session that have not ended."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
+                pid = int(entry.name)
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                if os.getsid(pid) == self.popen.pid and state != "Z":
+                    found.append(pid)
+        return found
 
 
 @dataclass
@@ -61,6 +76,7 @@ class Stack:
     collector: Collector
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable
     _started: list[Process] = field(default_factory=list)
 
     def start(self, *command: str, **environment: str) -> Process:
@@ -68,7 +84,7 @@ class Stack:
         log = self.folder / f"{len(self._started)}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [sys.executable, *command],
+                [self.python, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -107,8 +123,10 @@ class Stack:
 
 
 @contextmanager
-def stack(collector: Collector, folder: Path, **environment: str) -> Iterator[Stack]:
-    running = Stack(collector, folder, environment)
+def stack(
+    collector: Collector, folder: Path, python: str = sys.executable, **environment: str
+) -> Iterator[Stack]:
+    running = Stack(collector, folder, environment, python)
     try:
         yield running
     finally:
