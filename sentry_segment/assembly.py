@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 from typing import Any
 
+from sentry_sdk import scrubber as sdk_scrubber
+
 from sentry_segment import spool_options
 from sentry_segment.delivery.worker import Worker
 from sentry_segment.guest.log import ProblemLog, describe
 from sentry_segment.mapping.message import Secrets
+from sentry_segment.mapping.secret_names import NameRule
 from sentry_segment.options import Options
 from sentry_segment.spool.contract import Spool
 from sentry_segment.wire.api import SegmentApi
@@ -29,17 +32,32 @@ def make_worker(
     return Worker(options, api, spool, log, exit_timeout, users, secrets=secrets)
 
 
-def secret_names(sentry_options: dict[str, Any]) -> set[str]:
-    """The names by which the client's `event_scrubber` filters headers and form fields.
+def secret_names(sentry_options: dict[str, Any]) -> NameRule:
+    """What the client filters in headers and form fields, by their names.
 
-    Those are its `denylist`, to which the SDK adds the `pii_denylist` unless `send_default_pii` is
-    set.
+    That is the `denylist` of its `event_scrubber`, to which the SDK adds the `pii_denylist` unless
+    `send_default_pii` is set. With `data_collection` the SDK has no scrubber: the names of the
+    default one count then, and what `url_query_params` says of query strings.
     """
-    names = getattr(sentry_options.get("event_scrubber"), "denylist", None)
+    scrubber = sentry_options.get("event_scrubber")
+    if scrubber is not None:
+        return NameRule(_lower(getattr(scrubber, "denylist", None)))
+    collected = sentry_options.get("data_collection") or {}
+    whole = _lower(sdk_scrubber.DEFAULT_DENYLIST)
+    if not collected.get("user_info"):
+        whole |= _lower(sdk_scrubber.DEFAULT_PII_DENYLIST)
+    parameters = collected.get("url_query_params") or {}
+    terms = _lower(parameters.get("terms")) - {""}  # which the SDK passes over
+    if parameters.get("mode", "denylist") == "denylist":
+        return NameRule(whole, parts=terms)
+    return NameRule(whole, allowed=terms if parameters["mode"] == "allowlist" else frozenset())
+
+
+def _lower(names: Any) -> frozenset[str]:
     # Of a scrubber of the application's own making it may be anything: a generator is its own.
     if not isinstance(names, Collection):
-        return set()
-    return {name.lower() for name in names if isinstance(name, str)}
+        return frozenset()
+    return frozenset(name.lower() for name in names if isinstance(name, str))
 
 
 def make_spool(options: Options, log: ProblemLog) -> Spool | None:

@@ -18,6 +18,7 @@ from sentry_segment.guest.forks import is_before_fork_in_c
 from sentry_segment.guest.log import ProblemLog, logger, warn
 from sentry_segment.guest.shutdown import mark_end
 from sentry_segment.mapping.message import Secrets
+from sentry_segment.mapping.secret_names import SecretNames
 from sentry_segment.oauth_options import DEFAULT_AUTH_SERVER, DEFAULT_SCOPE
 from sentry_segment.options import WRITE_KEY_VARIABLE, BeforeTrack, OnError, Options
 from sentry_segment.sdk.attach import attaching
@@ -57,7 +58,7 @@ class SegmentIntegration(Integration):
         timeout: seconds for one exchange with Segment, as a whole.
         gzip: whether to compress the requests' bodies.
         scrub: whether to filter from URLs, query strings and referrers what Sentry's servers filter
-            by default, and the names that the SDK's `event_scrubber` knows as secret.
+            by default, and the names that the SDK knows as secret.
         spool: where messages wait, so that they outlive the process: what one leaves there is sent
             by the next with the same write key. Either the path of a file, whose folder must
             exist: processes of one user on one machine may share it. Or the URL of a Redis or a
@@ -165,7 +166,7 @@ class SegmentIntegration(Integration):
         self._log = ProblemLog()
         self._mirror = Mirror(options, self._log)
         # Those of each client that comes to it. Nothing is taken out again.
-        self._secret_names: set[str] = set()
+        self._secret_names = SecretNames()
 
     def __repr__(self) -> str:
         options = self._options
@@ -259,7 +260,7 @@ class SegmentIntegration(Integration):
         return None if workers is None else workers.here()
 
     def _workers_for(self, sentry_options: dict[str, Any]) -> Workers:
-        self._secret_names |= secret_names(sentry_options)
+        self._secret_names.add(secret_names(sentry_options))
         workers = self._mirror.workers
         if workers is None:
             network = NetworkOptions.from_sentry(sentry_options)

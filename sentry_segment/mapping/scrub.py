@@ -8,14 +8,14 @@ they are, whatever those hold, and so does the mirror.
 It departs from Relay in two places. User name and password are taken out of each URL. And a
 referrer's parameters are filtered one by one, where Relay filters the whole referrer for one.
 
-`further` are names of parameters that are filtered besides, in lower case: the SDK's own list of
-what is secret. They are compared as the SDK does, which asks for the whole name in any case.
+`further` are names of parameters that are filtered besides, in lower case: what the SDK knows as
+secret. They are compared as the SDK does, in any case.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Container
 
 from sentry_segment.mapping import sensitive
 from sentry_segment.mapping.sensitive import FILTERED
@@ -33,7 +33,7 @@ _BYTES = {f"{a}{b}".encode(): bytes.fromhex(a + b) for a in _DIGITS for b in _DI
 _MEANS_SOMETHING = re.compile(r"[\0- \"#%&+<>\x7f]")
 
 
-def is_suspicious(texts: str, further: Collection[str] = _NONE) -> bool:
+def is_suspicious(texts: str, further: Container[str] = _NONE) -> bool:
     """Whether something may have to be filtered in some of these texts, joined by `&`.
 
     Cheap, for of most messages it is not true: one look at all of a message's texts.
@@ -51,7 +51,7 @@ def is_suspicious(texts: str, further: Collection[str] = _NONE) -> bool:
     return bool(further) and _may_have_name(texts, further)
 
 
-def _may_have_name(texts: str, names: Collection[str]) -> bool:
+def _may_have_name(texts: str, names: Container[str]) -> bool:
     """Whether a parameter may have one of these names."""
     for before in texts.replace("+", " ").split("=")[:-1]:
         name = before.rpartition("&")[2]
@@ -64,7 +64,7 @@ def _may_have_name(texts: str, names: Collection[str]) -> bool:
     return False
 
 
-def query(text: str, further: Collection[str] = _NONE) -> str:
+def query(text: str, further: Container[str] = _NONE) -> str:
     """A query string, each parameter filtered by its name and by what its value looks like.
 
     What isn't filtered stays as it is written, also where that is no proper query string.
@@ -95,7 +95,7 @@ def _without_secrets(text: str) -> str:
     return text if len(text) > _MOST else sensitive.value(text)
 
 
-def _parameter(pair: str, further: Collection[str]) -> str:
+def _parameter(pair: str, further: Container[str]) -> str:
     name, _, value = pair.partition("=")
     if not value:
         return pair
@@ -134,7 +134,7 @@ def _encoded(match: re.Match[str]) -> str:
     return "+" if match[0] == " " else f"%{ord(match[0]):02X}"
 
 
-def url(text: str, further: Collection[str] = _NONE) -> str:
+def url(text: str, further: Container[str] = _NONE) -> str:
     """A URL without query and fragment."""
     return without_user(text)
 
@@ -151,7 +151,7 @@ def without_user(url: str) -> str:
     return url if at < 0 else url[: before.end()] + url[at + 1 :]
 
 
-def referrer(text: str, further: Collection[str] = _NONE) -> str:
+def referrer(text: str, further: Container[str] = _NONE) -> str:
     """The header `Referer`: its parameters as a query string's, the rest as Relay does any header.
 
     A fragment with parameters in it, or with something to filter, is cut off.

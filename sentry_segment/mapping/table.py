@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-Secrets = AbstractSet[str] | None
+Secrets = Container[str] | None
 """Names of parameters that are filtered besides those that Relay filters by default, in lower case;
 `None`: nothing is filtered."""
 
@@ -49,7 +48,7 @@ class Field:
     rule: Callable[[Any], str | None]
     """What is sent for that value. `None`: the message does not have the field. It runs in the
     background, as a rule."""
-    scrub: Callable[[str, AbstractSet[str]], str] | None = None
+    scrub: Callable[[str, Container[str]], str] | None = None
     """What filters the text, given names of parameters that are filtered besides. `None`: Relay's
     default rules leave the field alone."""
     is_id: bool = False
@@ -100,7 +99,7 @@ class Table:
     def __init__(
         self,
         rows: Iterable[Row],
-        is_suspicious: Callable[[str, AbstractSet[str]], bool] = lambda texts, secrets: True,
+        is_suspicious: Callable[[str, Container[str]], bool] = lambda texts, secrets: True,
     ) -> None:
         self.rows = tuple(rows)
         self._is_suspicious = is_suspicious

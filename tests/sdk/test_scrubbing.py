@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 
 from collector import Collector, Reply
@@ -228,6 +229,33 @@ def test_what_is_personal_counts_unless_it_is_to_be_sent(
     assert is_secret or send_default_pii  # older SDKs have it among the secrets in any case
     address = "[Filtered]" if is_secret else "192.0.2.1"
     assert page_of(message)["search"] == f"remote_addr={address}&session=[Filtered]"
+
+
+@pytest.mark.skipif("data_collection" not in DEFAULT_OPTIONS, reason="not in older SDKs")
+@pytest.mark.parametrize(
+    ("collected", "left"),
+    [
+        ({}, ["page", "my_coupon", "remote_addr"]),
+        ({"user_info": False}, ["page", "my_coupon"]),
+        ({"url_query_params": {"terms": ["", "COUPON"]}}, ["page", "remote_addr"]),
+        ({"url_query_params": {"mode": "allowlist", "terms": ["Page"]}}, ["page"]),
+        ({"url_query_params": {"mode": "allowlist"}}, []),
+        ({"url_query_params": {"mode": "off", "terms": ["page"]}}, []),
+    ],
+)
+@pytest.mark.parametrize("hook", [None, lambda message, event: message], ids=["draft", "hook"])
+def test_with_data_collection_there_is_no_scrubber_and_what_it_would_filter_is_filtered(
+    hook: Any, collected: Any, left: list[str], collector: Collector, init: Init
+) -> None:
+    init(data_collection=collected, segment={"before_track": hook})
+    assert sentry_sdk.get_client().options["event_scrubber"] is None
+    names = ["page", "my_coupon", "remote_addr", "session", "password"]
+    given = "&".join(f"{name}=1" for name in names)
+    capture(query_string=given, headers={"Referer": f"https://shop.example/?{given}"})
+    [message] = collector.wait_for_messages(1)
+    expected = "&".join(f"{name}={1 if name in left else '[Filtered]'}" for name in names)
+    assert page_of(message)["search"] == expected
+    assert page_of(message)["referrer"] == f"https://shop.example/?{expected}"
 
 
 @pytest.mark.parametrize("key", [WRITE_KEY, ""], ids=["sent", "collected"])
