@@ -12,6 +12,7 @@ from typing import Annotated
 import sentry_sdk
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from starlette.routing import Route
 
 from sentry_segment import SegmentIntegration, anonymous_id_from, set_anonymous_id
 from sentry_segment.tunnel import SentryTunnel
@@ -53,8 +54,8 @@ def customer(
 
 
 app = FastAPI(lifespan=lifespan, dependencies=[Depends(customer)])
-# The errors of the browser's: Sentry.init({dsn: "...", tunnel: "/tunnel/"})
-app.mount("/tunnel", SentryTunnel())
+# The errors of the browser's: Sentry.init({dsn: "...", tunnel: "/tunnel"})
+app.routes.append(Route("/tunnel", SentryTunnel()))
 
 
 @app.get("/account")

@@ -105,7 +105,7 @@ Point an application at it:
 
     sentry_sdk.init(
         dsn="{dsn}",
-        integrations=[SegmentIntegration(write_key="any-key", host="{url}")],
+        integrations=[SegmentIntegration(write_key="inspector", host="{url}")],
     )
 
 To keep its own DSN, have it run with spotlight="{url}/stream" in place of the dsn above.

@@ -3,7 +3,7 @@
 with Inspector() as inspector:
     sentry_sdk.init(
         dsn=inspector.dsn,
-        integrations=[SegmentIntegration(write_key="any-key", host=inspector.url)],
+        integrations=[SegmentIntegration(write_key="inspector", host=inspector.url)],
     )
     ...
     inspector.store.wait_for(lambda: len(inspector.store.records) == 2)

@@ -123,8 +123,8 @@ def check(command: str, arguments: list[str]) -> None:
         if arguments[1] == "sentry_segment":
             parser().parse_args(arguments[2:])  # exits where it is wrong
     elif command in SERVERS:
-        served = [re.split("[:.](?=[^.]*$)", argument)[0] for argument in arguments]
-        assert any(is_of_the_examples(module.replace(".", "/")) for module in served)
+        names = [argument.partition(":")[0].replace(".", "/") for argument in arguments]
+        assert any(map(is_of_the_examples, [*names, *(name.rpartition("/")[0] for name in names)]))
     elif command == "docker":
         assert arguments == ["compose", "up", "--build"]
         assert (ROOT / "examples" / "containers" / "compose.yaml").is_file()

@@ -13,6 +13,7 @@ import sentry_sdk
 
 from collector import Collector
 from pages import BLOCKS, Block, rows
+from sentry_segment import set_anonymous_id
 from support import Init
 from warehouse import create_table, row
 
@@ -87,7 +88,9 @@ def time_of(text: str) -> str:
 @pytest.fixture
 def messages(collector: Collector, init: Init) -> list[dict[str, Any]]:
     """What the integration sends for the errors, each with its request's `sentAt`."""
-    init(environment="production")
+    segment = {"anonymous": True, "sentry_url": "https://acme.sentry.io"}
+    init(environment="production", segment=segment)
+    set_anonymous_id("8b1c7a1e-visitor")
     for user, time, exception, transaction, release in ERRORS:
         event: Any = {
             "timestamp": time_of(time),

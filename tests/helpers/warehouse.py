@@ -12,7 +12,12 @@ from typing import Any
 
 import duckdb
 
-_OWN_COLUMNS = {"messageId": "id", "userId": "user_id", "sentAt": "sent_at"}
+_OWN_COLUMNS = {
+    "messageId": "id",
+    "userId": "user_id",
+    "anonymousId": "anonymous_id",
+    "sentAt": "sent_at",
+}
 
 
 def row(message: dict[str, Any], received_at: str) -> dict[str, str]:

@@ -46,7 +46,7 @@ def test_an_empty_page_says_how_to_point_an_application_at_it(
     names = {"sentry_sdk": type("SDK", (), {"init": lambda **options: given.update(options)})}
     exec(code, {**names, "SegmentIntegration": lambda **options: options})
     assert given["dsn"] == inspector.dsn
-    assert given["integrations"] == [{"write_key": "any-key", "host": inspector.url}]
+    assert given["integrations"] == [{"write_key": "inspector", "host": inspector.url}]
 
 
 def test_both_sides_of_an_error_are_one_row(inspector: Inspector, open_page: Open) -> None:

@@ -291,7 +291,7 @@ def test_a_message_is_copied_as_a_command_and_as_a_test(
         copied.append(page.evaluate("navigator.clipboard.readText()"))
     command, test = copied
     assert command.startswith(
-        f"curl -u any-key: -H 'Content-Type: application/json' {inspector.url}"
+        f"curl -u inspector: -H 'Content-Type: application/json' {inspector.url}"
     )
     assert "it'\\''s" in command
     names: dict[str, Any] = {}

@@ -47,7 +47,7 @@ PAGE = """\
     "?ignoring": () => ({ignoreErrors: ["boring"]}),
   }
   Sentry.init({
-    dsn: "%s", tunnel: "/tunnel/", release: "page@7", tracesSampleRate: 1,
+    dsn: "%s", tunnel: "/tunnel", release: "page@7", tracesSampleRate: 1,
     ...options[location.search]?.(),
   })
   const faults = {
@@ -202,7 +202,7 @@ LEAVING = {
         const event = {event_id: "%s", exception: {values: [{type: "Error", value: "leaving"}]},
                        user: {id: "7"}, platform: "javascript"}
         const lines = [{dsn: Sentry.getClient().getOptions().dsn}, {type: "event"}, event]
-        navigator.sendBeacon("/tunnel/", lines.map(JSON.stringify).join("\\n"))
+        navigator.sendBeacon("/tunnel", lines.map(JSON.stringify).join("\\n"))
     """
     % ("7" * 32),
 }

@@ -3,7 +3,7 @@
 export function asCurl(record) {
   const quoted = `'${record.text.replaceAll("'", "'\\''")}'`;
   const path = record.path.endsWith("/batch") || record.path.endsWith("/b") ? "/v1/track" : record.path;
-  return `curl -u any-key: -H 'Content-Type: application/json' ${location.origin}${path} -d ${quoted}`;
+  return `curl -u inspector: -H 'Content-Type: application/json' ${location.origin}${path} -d ${quoted}`;
 }
 
 export function asTest(record) {

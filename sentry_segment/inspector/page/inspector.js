@@ -300,7 +300,7 @@ $("setup").textContent = `sentry_sdk.init(
     dsn="http://public@${location.host}/1",
     integrations=[
         SegmentIntegration(
-            write_key="any-key",
+            write_key="inspector",
             host="${location.origin}",
         ),
     ],
