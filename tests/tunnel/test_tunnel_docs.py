@@ -24,7 +24,7 @@ from collector import Collector
 from pages import BLOCKS, ROOT, rows
 from sentry_segment import SegmentIntegration
 from sentry_segment.tunnel import SentryTunnel
-from support import Init
+from support import WRITE_KEY, Init
 from tunnels import EVENT, envelope
 
 PAGE = ROOT / "docs" / "tunnel.md"
@@ -76,6 +76,7 @@ def ids(collector: Collector) -> list[str]:
 def test_fastapi(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = SegmentIntegration.__init__.__kwdefaults__ or {}
     monkeypatch.setitem(defaults, "host", collector.url)
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", WRITE_KEY)
     app = example("FastAPI()", collector)["app"]
     sent = envelope(collector.dsn, ("event", EVENT))
     [answer] = asked(app, ("POST", "/tunnel", {"content": sent}))
