@@ -278,15 +278,6 @@ $("file").addEventListener("change", async () => {
 });
 
 $("search").addEventListener("input", search);
-// Who is about to type does not wait for what a search needs of each row.
-$("search").addEventListener("focus", () => {
-  let at = 0;
-  const prepare = (deadline) => {
-    while (at < rows.rows.length && deadline.timeRemaining() > 1) void rows.rows[at++].texts;
-    if (at < rows.rows.length) requestIdleCallback(prepare);
-  };
-  self.requestIdleCallback?.(prepare);
-});
 $("pause").addEventListener("click", () => pause(!isPaused));
 $("clear").addEventListener("click", async () => {
   try {

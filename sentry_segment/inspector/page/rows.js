@@ -62,7 +62,7 @@ export class Row {
   }
 }
 
-// Made where somebody searches: it is as much memory again.
+// Made while the page has nothing else to do, or where somebody searches before that.
 function textOf(record) {
   record.searched ??= [
     record.text,
@@ -79,12 +79,29 @@ function textOf(record) {
   return record.searched;
 }
 
+const unprepared = [];
+let isPreparing = false;
+
+function prepare(deadline) {
+  while (unprepared.length && deadline.timeRemaining() > 1) textOf(unprepared.pop());
+  isPreparing = unprepared.length > 0;
+  if (isPreparing) requestIdleCallback(prepare);
+}
+
+function prepareSoon(records) {
+  if (!self.requestIdleCallback) return; // Safari: whoever searches first waits a moment
+  unprepared.push(...records);
+  if (!isPreparing) requestIdleCallback(prepare);
+  isPreparing = true;
+}
+
 export class Rows {
   constructor() {
     this.reset(null);
   }
 
   reset(store) {
+    unprepared.length = 0;
     this.store = store;
     this.rows = []; // in the order of arrival
     this.byKey = new Map();
@@ -111,6 +128,7 @@ export class Rows {
     }
     this.drop(oldest, changed);
     for (const row of changed) row.change();
+    prepareSoon(records);
   }
 
   drop(oldest, changed) {
