@@ -93,6 +93,33 @@ def test_never_more_than_the_limit_in_any_stretch(shared_redis: Redis) -> None:
     run()
 
 
+def test_while_a_deploy_changes_the_limit_the_higher_one_holds(shared_redis: Redis) -> None:
+    now = 0.0
+    spools = [
+        RedisSpool(shared_redis.url, 1_000_000, "key", lambda *_: None, now=lambda: now)
+        for _ in range(2)
+    ]
+    steps = st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.0, 0.001, 0.05]))
+
+    @settings(max_examples=many(100), deadline=None, database=None)
+    @given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.lists(steps, max_size=150))
+    def run(limits: tuple[int, int], asked: list[tuple[int, float]]) -> None:
+        nonlocal now
+        now += 1_000_000.0
+        rules = [RateLimit(requests, 1.0) for requests in limits]
+        turns = []
+        for asking, passed in asked:
+            now += passed
+            rule = rules[asking]
+            turn = spools[asking].turn(rule.at_once, rule.spacing, rule.seconds)
+            if turn.is_given:
+                turns.append(now + turn.seconds)
+        for first, after in zip(turns, turns[max(limits) :], strict=False):
+            assert after - first >= 1.0 - 1e-9
+
+    run()
+
+
 def test_one_process_waits_no_longer_than_by_its_own_limit(shared_redis: Redis) -> None:
     now = 1_000_000.0
     spool = RedisSpool(shared_redis.url, 1_000_000, "key", lambda *_: None, now=lambda: now)
