@@ -102,7 +102,7 @@ def test_while_a_deploy_changes_the_limit_the_higher_one_holds(shared_redis: Red
     steps = st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.0, 0.001, 0.05]))
 
     @settings(max_examples=many(100), deadline=None, database=None)
-    @given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.lists(steps, max_size=150))
+    @given(st.tuples(st.integers(1, 10), st.integers(1, 10)), st.lists(steps, min_size=30))
     def run(limits: tuple[int, int], asked: list[tuple[int, float]]) -> None:
         nonlocal now
         now += 1_000_000.0
