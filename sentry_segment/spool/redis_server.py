@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from sentry_segment.guest.clock import monotonic
 from sentry_segment.guest.foreign import from_signal_handler
 from sentry_segment.guest.forks import OwnProcess
 from sentry_segment.spool.contract import SpoolError
 from sentry_segment.spool.redis_scripts import Script
 
-WAIT = 1.0  # seconds: to connect, and for each answer
+WAIT = 1.0  # seconds: to connect, and for each answer as a whole
 RULES = "+@read +@write +@scripting +time ~{sentry-segment}:*"
 """What a user must be allowed, as `ACL SETUSER` takes it."""
 
@@ -103,6 +104,10 @@ class RedisServer:
         if self._connection is None:
             self._connection = self._connected()
             self._look_at_settings()
+        return self._answer(*command)
+
+    def _answer(self, *command: Any) -> Any:
+        self._connection.begin()
         self._connection.send_command(*command)
         return self._connection.read_response()
 
@@ -126,7 +131,7 @@ class RedisServer:
         if self._node is not None:
             given["host"], given["port"] = self._node
             self._node = None  # should it be gone by the next time, the first one knows
-        connection = kind(**given)
+        connection = _in_time(kind)(**given)
         connection.connect()
         _open.add(connection)
         return connection
@@ -144,8 +149,7 @@ class RedisServer:
         from redis.exceptions import ResponseError
 
         try:
-            self._connection.send_command("INFO")
-            lines = self._connection.read_response().decode("utf-8", "replace").splitlines()
+            lines = self._answer("INFO").decode("utf-8", "replace").splitlines()
             facts = dict(line.partition(":")[::2] for line in lines)
             policy = facts.get("maxmemory_policy", "")
             if facts.get("maxmemory", "0") != "0" and policy.startswith("allkeys"):
@@ -166,14 +170,55 @@ class RedisServer:
         self._was_looked_at = True
 
     def _setting(self, name: str) -> str | None:
-        self._connection.send_command("CONFIG", "GET", name)
-        found = self._connection.read_response()
+        found = self._answer("CONFIG", "GET", name)
         return found[1].decode() if found else None
 
     def _failure(self, error: Exception) -> SpoolError:
         return SpoolError(
             f"The spool {self.place} can't be used ({_text(error)}): {_advice(error)}"
         )
+
+
+class _Socket:
+    """A connection's socket, which has until `end` to give what is read from it.
+
+    The socket's own timeout is for each read: who sends a byte now and then would be waited for.
+    """
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self.end = monotonic() + WAIT
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def recv(self, *arguments: Any) -> Any:
+        self._give_the_rest()
+        return self._socket.recv(*arguments)
+
+    def recv_into(self, *arguments: Any) -> Any:
+        self._give_the_rest()
+        return self._socket.recv_into(*arguments)
+
+    def _give_the_rest(self) -> None:
+        rest = self.end - monotonic()
+        if rest <= 0:
+            raise TimeoutError("no whole answer in time")
+        self._socket.settimeout(rest)
+
+
+def _in_time(kind: Any) -> Any:
+    """This class of redis-py's connections, with such a socket."""
+
+    class InTime(kind):  # type: ignore[misc]
+        def _connect(self) -> _Socket:
+            self._bounded = _Socket(super()._connect())
+            return self._bounded
+
+        def begin(self) -> None:
+            self._bounded.end = monotonic() + WAIT
+
+    return InTime
 
 
 def _moved_to(error: Exception) -> tuple[str, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -45,13 +46,14 @@ def let_leases_lapse(server: Redis) -> None:
 
 
 class Answering:
-    """A server that answers everything in the same way."""
+    """A server that answers everything in the same way, byte by byte if `drips`."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, drips: bool = False) -> None:
         self._listening = socket.create_server((HOST, 0))
         self.url = f"redis://{HOST}:{self._listening.getsockname()[1]}"
         self._answer = answer
-        self._thread = threading.Thread(target=self._serve)
+        self._drips = drips
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
@@ -62,9 +64,17 @@ class Answering:
                 if connection.recv(1) == b"!":
                     return
                 while True:
-                    connection.sendall(self._answer)
+                    self._send(connection)
                     if not self._answer or not connection.recv(65_536):
                         break
+
+    def _send(self, connection: socket.socket) -> None:
+        if not self._drips:
+            connection.sendall(self._answer)
+            return
+        for byte in self._answer:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.02)
 
     def stop(self) -> None:
         with socket.create_connection(self._listening.getsockname()) as connection:

@@ -194,6 +194,14 @@ def test_whatever_it_answers_is_said_with_what_to_do(answer: bytes) -> None:
     assert PASSWORD not in text + repr(spool) + spool.place
 
 
+@pytest.mark.parametrize("credentials", ["", f"user:{PASSWORD}@"], ids=["a command", "a log-in"])
+def test_an_answer_that_drips_is_waited_for_no_longer_than_another(credentials: str) -> None:
+    server = Answering(b"+" + b"." * 100 + b"\r\n", drips=True)
+    text = refusal(spool_at(server.url.replace("//", f"//{credentials}")).has_messages)
+    server.stop()
+    assert "TimeoutError" in text
+
+
 def test_a_connection_that_ends_within_an_answer_costs_that_call_alone(
     shared_redis: Redis, patient: None
 ) -> None:
