@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from itertools import product
+from itertools import dropwhile, product
 from urllib.parse import urlencode
 
 from sentry_segment.mapping.relay import exact, pairs, text
@@ -75,11 +75,8 @@ def header(value: object) -> str:
     if type(value) is str:
         return value
     if isinstance(value, list):
-        joined = ""
-        for part in map(text, value):
-            if part is not None:
-                joined = f"{joined},{part}" if joined else part
-        return joined
+        parts = [part for part in map(text, value) if part is not None]
+        return ",".join(dropwhile(lambda part: not part, parts))
     return text(value) or ""
 
 

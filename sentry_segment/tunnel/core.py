@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import sentry_sdk
 
+from sentry_segment.guest.forks import PerProcess
 from sentry_segment.guest.log import ProblemLog, describe
 from sentry_segment.integration import SegmentIntegration
 from sentry_segment.mapping.visitor import anonymous_id_from
@@ -26,6 +29,9 @@ from sentry_segment.wire.network import NetworkOptions
 # What of a browser's request goes on to Sentry: neither cookies nor authorization, which are the
 # application's.
 _PASSED_ON = ("content-type", "content-encoding", "user-agent", "origin")
+_NO_TEXT = re.compile(r"[\0-\x08\n-\x1f\x7f]")
+"""What a header can't have. A tab it can."""
+_MOST_ITEMS = 1_000  # of an envelope, in which an event is looked for. SDKs make a few
 _SEEN_BY_BROWSERS = "Retry-After, X-Sentry-Rate-Limits"
 
 
@@ -45,7 +51,7 @@ class Core:
 
     def __init__(self, options: TunnelOptions) -> None:
         self.options = options
-        self._room = threading.Semaphore(options.max_concurrent)
+        self._room = PerProcess(lambda: threading.Semaphore(options.max_concurrent))
         self._forwarders: dict[str, Forwarder] = {}
         self._own: Target | None = None
         """What the active client's DSN was the last time."""
@@ -70,12 +76,13 @@ class Core:
     def on_its_way(self) -> Iterator[None]:
         """For the time of an envelope's way, its body being there: or browsers that send it slowly
         would keep out the others. Raises `RefusalError` where too many are."""
-        if not self._room.acquire(blocking=False):
+        room = self._room.get()
+        if not room.acquire(blocking=False):
             raise RefusalError(429, "Too many at once", ("retry-after", "1"))
         try:
             yield
         finally:
-            self._room.release()
+            room.release()
 
     def opened(self, body: bytes, headers: Mapping[str, str]) -> Opened:
         """The envelope in a body. Raises `RefusalError`."""
@@ -85,7 +92,8 @@ class Core:
             )
             header, items = header_and_items(envelope)
             target = self._target(header.get("dsn"))
-            events = [payload for kind, payload in items if kind == "event"]
+            looked_at = islice(items, _MOST_ITEMS)
+            events = [payload for kind, payload in looked_at if kind == "event"]
         except BodyError as error:
             raise RefusalError(error.status, f"The body can't be read: {error}") from None
         except (ValueError, RecursionError):
@@ -132,7 +140,7 @@ class Core:
             parsed = completed(parsed, request.address, agent)
             if self.options.user_id is not None:
                 user = parsed.get("user")
-                parsed["user"] = {**(user if isinstance(user, dict) else {}), "id": user_id}
+                parsed["user"] = {**(user if isinstance(user, dict) else {}), "id": _text(user_id)}
             anonymous_id = anonymous_id_from(request.headers.get("cookie"))
             mirror.mirror_browsers(parsed, envelope.target.dsn, anonymous_id)
         except Exception as error:  # noqa: BLE001 - logged
@@ -147,7 +155,7 @@ class Core:
     def forward(self, target: Target, body: bytes, request: TunnelRequest) -> Answer:
         """Pass the body on. Takes as long as Sentry does; never raises an `Exception`."""
         headers = {
-            name: request.headers[name].encode("latin-1", "replace")
+            name: _NO_TEXT.sub("", request.headers[name]).strip().encode("latin-1", "replace")
             for name in _PASSED_ON
             if name in request.headers
         }
@@ -174,6 +182,11 @@ class Core:
             ("vary", "Origin"),
         ]
         return Answer(answer.status, [*answer.headers, *shared], answer.body)
+
+
+def _text(user_id: object) -> object:
+    """The id as an event has it. A key of Django's may be a UUID, or a proxy of a text."""
+    return user_id if user_id is None or type(user_id) in (str, int) else str(user_id)
 
 
 def _mirror() -> Any:

@@ -6,8 +6,11 @@ https://develop.sentry.dev/sdk/foundations/transport/envelopes/
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
+
+_BLANK = re.compile(rb"\s*")
 
 
 class EnvelopeError(ValueError):
@@ -32,9 +35,10 @@ def _items(
     envelope: bytes, position: int, parse: Callable[[bytes], Any]
 ) -> Iterator[tuple[str, bytes]]:
     while position < len(envelope):
+        position = _BLANK.match(envelope, position).end()  # type: ignore[union-attr]
+        if position == len(envelope):
+            return  # an empty line may end it
         line, position = _line(envelope, position)
-        if not line.strip():
-            continue  # an empty line may end an envelope
         header = parse(line)
         kind = header.get("type") if isinstance(header, dict) else None
         if not isinstance(kind, str):

@@ -56,14 +56,19 @@ def _unbrotli(body: bytes, most: int) -> bytes:
     except ImportError:
         raise BodyError("it is compressed with Brotli: `pip install brotli` here", 415) from None
     stream = brotli.Decompressor()
-    whole = bytearray()
+    whole, rest = bytearray(), body
     try:
-        for start in range(0, len(body), 64):  # in small steps: some of them make megabytes
-            whole += stream.process(body[start : start + 64])
+        while not stream.is_finished():
+            part = stream.process(rest, output_buffer_limit=most + 1 - len(whole))
+            whole += part
             if len(whole) > most:
                 raise too_long(most)
-        if not stream.is_finished():
-            raise BodyError("it is compressed with Brotli, and cut off")
+            if not part and not rest:
+                raise BodyError("it is compressed with Brotli, and cut off")
+            rest = b""
+    except TypeError:  # it has no such limit before 1.2, and some bytes make gigabytes
+        text = "it is compressed with Brotli: `pip install 'brotli>=1.2'` here"
+        raise BodyError(text, 415) from None
     except brotli.error:
         raise BodyError("it is not compressed with Brotli, as its Content-Encoding says") from None
     return bytes(whole)

@@ -21,3 +21,7 @@ class RefusalError(Exception):
 
 def too_long() -> RefusalError:
     return RefusalError(413, "The body is too long")
+
+
+def cut_off() -> RefusalError:
+    return RefusalError(400, "The body is cut off")

@@ -10,7 +10,7 @@ from typing import Any
 from sentry_segment.tunnel.core import Core
 from sentry_segment.tunnel.forward import Answer
 from sentry_segment.tunnel.options import Id
-from sentry_segment.tunnel.refusal import RefusalError, too_long
+from sentry_segment.tunnel.refusal import RefusalError, cut_off, too_long
 from sentry_segment.tunnel.request import TunnelRequest, client_address
 
 
@@ -64,7 +64,10 @@ def _body(environ: dict[str, Any], most: int) -> bytes:
         raise RefusalError(411, "The length of the body is missing")
     parts, size = [], 0
     while size <= most:
-        part = stream.read(min(65_536, most + 1 - size if not length else most - size))
+        try:
+            part = stream.read(min(65_536, most + 1 - size if not length else most - size))
+        except Exception:  # noqa: BLE001 - the browser has gone, say; each server has errors of its own
+            raise cut_off() from None
         if not part:
             break
         parts.append(part)
@@ -72,7 +75,7 @@ def _body(environ: dict[str, Any], most: int) -> bytes:
     if size > most:
         raise too_long()
     if length and size < most:
-        raise RefusalError(400, "The body is cut off")
+        raise cut_off()
     return b"".join(parts)
 
 

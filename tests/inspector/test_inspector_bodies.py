@@ -94,14 +94,24 @@ class Brotli:
         def __init__(self) -> None:
             self.last = 0
 
-        def process(self, data: bytes) -> bytes:
+        def process(self, data: bytes, output_buffer_limit: int) -> bytes:
             if b"!" in data:
                 raise Brotli.error
+            if not data:
+                return b""
             self.last = data[-1]
-            return data if max(data) < 200 else bytes(1_000_000)
+            return data if max(data) < 200 else bytes(output_buffer_limit)
 
         def is_finished(self) -> bool:
             return self.last == ord("}")
+
+
+class OldBrotli(Brotli):
+    """Which has no bound."""
+
+    class Decompressor(Brotli.Decompressor):
+        def process(self, data: bytes) -> bytes:  # type: ignore[override]
+            raise AssertionError("a bomb may be in it")
 
 
 def test_brotli_is_read_where_the_module_is_there(
@@ -114,4 +124,6 @@ def test_brotli_is_read_where_the_module_is_there(
     assert app.segment(b"{}", headers=headers).is_success
     assert app.segment(b"{!}", headers=headers).status_code == 400
     assert app.segment(b"{", headers=headers).status_code == 400
-    assert app.segment(b"\xff" * 64 * 21, headers=headers).status_code == 413
+    assert app.segment(b"\xff", headers=headers).status_code == 413
+    monkeypatch.setitem(sys.modules, "brotli", OldBrotli)
+    assert app.segment(b"{}", headers=headers).status_code == 415
