@@ -12,6 +12,9 @@ _ACCEPTED = (
     "'redis://localhost:6379/0', or None"
 )
 _INSTALL = 'pip install "sentry-segment[redis]"'
+_LIKE_A_URL = re.compile(
+    r"://|^\W*(?:redis|rediss|valkey|valkeys|unix):|:[^/]*@[^/]*:\d", re.IGNORECASE
+)
 _URL = re.compile("[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -26,11 +29,14 @@ def place(value: object) -> str | None:
         return None
     path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else value
     if not isinstance(path, str):
-        raise TypeError(
-            f"spool: expected {_ACCEPTED}; got {value!r} of type {type(value).__name__}"
-        )
+        raise TypeError(f"spool: expected {_ACCEPTED}; got one of type {type(value).__name__}")
     if isinstance(value, str) and is_redis(value):
         return _redis(value)
+    if _LIKE_A_URL.search(path):
+        raise ValueError(
+            f"spool: expected {_ACCEPTED}; got neither, but what looks like a URL: without quotes "
+            f"or spaces around it, it begins with redis:// or rediss://"
+        )
     if not path or "\0" in path:
         raise ValueError(f"spool: expected {_ACCEPTED}; got {value!r}")
     return os.path.abspath(path)  # the same file, wherever the process goes

@@ -60,7 +60,7 @@ class Backlog:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the spool can't be used for the time being."""
+        """Whether nothing can be written to the spool for the time being."""
         return self._spooled is not None and self._spooled.is_hopeless
 
     @property
@@ -124,8 +124,8 @@ class Backlog:
         batch = self._memory.take_unsendable()
         if not batch and self._spooled is not None:
             batch = self._spooled.read()
-        # Where the spool works, what waits in memory is to be spooled first.
-        if not batch and not self._spool_works():
+        # Where the spool takes it, what waits in memory is to be spooled first.
+        if not batch and not self._spool_takes():
             batch = self._memory.take_batch()
         self._ledger.hand_out(batch)
         return batch
@@ -135,7 +135,7 @@ class Backlog:
 
         Returns those that are to be kept by whoever has them.
         """
-        if not self._spool_works():
+        if not self._spool_takes():
             return messages
         in_memory = [each for each in messages if each.row is None]
         self._memory.put_back(in_memory)
@@ -172,5 +172,5 @@ class Backlog:
         if self._spooled is not None:
             self._spooled.close()
 
-    def _spool_works(self) -> bool:
-        return self._spooled is not None and self._spooled.works
+    def _spool_takes(self) -> bool:
+        return self._spooled is not None and self._spooled.takes

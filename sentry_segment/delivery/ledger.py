@@ -103,6 +103,8 @@ class Ledger:
             elif row.id in self._out.get(row.writer, ()):
                 self._out[row.writer].remove(row.id)
                 self._held[row.writer] -= 1
+                if not self._held[row.writer] and row.writer != self._own:
+                    del self._held[row.writer], self._out[row.writer]  # it is never heard of again
             else:
                 self._adrift -= 1
         self._settled += own

@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 
+from sentry_segment.delivery.availability import Availability
 from sentry_segment.delivery.encoded import Encoded
 from sentry_segment.delivery.ledger import Ledger
 from sentry_segment.delivery.memory import CHUNK, Memory
 from sentry_segment.guest.log import ProblemLog
-from sentry_segment.spool.contract import LEASE, Spool, SpoolError, SpoolLostError, Turn
+from sentry_segment.spool.contract import (
+    LEASE,
+    Spool,
+    SpoolError,
+    SpoolFullError,
+    SpoolLostError,
+    Turn,
+)
 from sentry_segment.stats import Counters
 
 _TEND_INTERVAL = LEASE / 3  # seconds
-_SPOOL_RETRY = 10.0  # seconds for which the spool is left alone when it could not be used
 
 
 class Spooled:
@@ -38,21 +45,24 @@ class Spooled:
         self._log = log
         self._now = now
         self._undeleted: set[int] = set()  # settled, but the spool could not be told
-        self._lost_at = -math.inf
-        self._again_at = -math.inf
         self._tend_at = -math.inf
-        self._is_failing = False
+        self._availability = Availability(log, now)
         self._is_left = False
 
     @property
     def works(self) -> bool:
         """Whether the spool is to be used now."""
-        return not self._is_left and not self.is_hopeless
+        return not self._is_left and self._availability.is_usable
+
+    @property
+    def takes(self) -> bool:
+        """Whether messages are to be written to it now."""
+        return self.works and self._availability.has_room
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the spool can't be used for the time being."""
-        return self._now() < self._again_at
+        """Whether nothing can be written to it for the time being."""
+        return not self._availability.has_room
 
     @property
     def is_readable(self) -> bool:
@@ -71,7 +81,7 @@ class Spooled:
 
     def tend_at(self) -> float:
         """The time at which `tend` is to be called again."""
-        return math.inf if self._is_left else max(self._tend_at, self._again_at)
+        return math.inf if self._is_left else max(self._tend_at, self._availability.again_at)
 
     def tend(self) -> None:
         """Write to the spool what waits in memory, and look after what is in it."""
@@ -82,8 +92,11 @@ class Spooled:
             if self._now() >= self._tend_at:
                 self._tend_at = self._now() + _TEND_INTERVAL
                 self._tend_leases()
-            self._write()
-            self._is_failing = False
+            if self.takes:
+                self._write()
+                self._availability.works()
+        except SpoolFullError as error:
+            self._availability.is_full(error)
         except SpoolError as error:
             self._failed(error)
 
@@ -128,7 +141,7 @@ class Spooled:
     def leave(self) -> None:
         """Leave what is in the spool to the next process, at once: this one ends."""
         self._is_left = True
-        if self.is_hopeless or not (self._ledger.all_writers or self._undeleted):
+        if not self._availability.is_usable or not (self._ledger.all_writers or self._undeleted):
             return  # a lease lapses by itself
         try:
             self._delete_settled()
@@ -163,8 +176,10 @@ class Spooled:
 
     def _tend_leases(self) -> None:
         claimed, lost = self._spool.tend(self._ledger.writers)
+        # The own one, too: what came with a call whose answer got lost is settled from memory.
+        own = {writer for writer in claimed if self._ledger.is_own(writer)}
         with self._counters.lock:
-            self._lose(lost)
+            self._lose(lost | own)
             self._ledger.claim(claimed)
 
     def _write(self) -> None:
@@ -206,12 +221,8 @@ class Spooled:
                 own = self._lose(self._ledger.all_writers)
                 self._counters.drop("network_error", own)
             self._undeleted.clear()
-            self._log.warn("spool lost", str(error))
-            was_lost_at, self._lost_at = self._lost_at, self._now()
-            if self._lost_at - was_lost_at >= _SPOOL_RETRY:
-                self._tend_at = -math.inf  # a new one can be begun at once
+            if self._availability.lost(error):
+                self._tend_at = -math.inf
                 return
-        self._again_at = self._tend_at = self._now() + _SPOOL_RETRY
-        if not self._is_failing:
-            self._is_failing = True
-            self._log.warn("spool", f"{error}. Until it can be used, messages wait in memory alone")
+        self._availability.failed(error)
+        self._tend_at = self._availability.again_at

@@ -78,8 +78,10 @@ def leave_at_exit() -> None:
     is_interrupted = exit_budget.get().is_exhausted
     deadline = monotonic() + (0.0 if is_interrupted else _SPOOL_AT_EXIT)
     for worker in _workers_here():
-        worker.leave_spool(deadline)
-        worker.report_loss()
+        try:
+            worker.leave_spool(deadline)
+        finally:  # and where it is interrupted, say what is lost by it
+            worker.report_loss()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,6 +13,13 @@ class SpoolError(Exception):
     """The spool can't be used now. The text says why, and what to do."""
 
 
+class SpoolFullError(SpoolError):
+    """The place itself has no room, whatever the spool may take: nothing can be added now.
+
+    What is there can be read and removed, which makes room.
+    """
+
+
 class SpoolLostError(SpoolError):
     """What was in the spool is gone: removed by somebody, or damaged and set aside.
 

@@ -7,8 +7,10 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from sentry_segment.guest.foreign import from_signal_handler
 from sentry_segment.spool import redis_scripts as scripts
 from sentry_segment.spool.contract import (
     LEASE,
@@ -29,6 +31,27 @@ _NUMBER, _LENGTH = (1 << _NUMBER_BITS) - 1, (1 << _LENGTH_BITS) - 1
 
 _AHEAD = 10.0  # seconds for which turns are given: one that ends meanwhile does not use its own
 _LONGEST = 1e9  # seconds, in the place of what Lua can't read
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _understood(
+    method: Callable[Concatenate[RedisSpool, P], T],
+) -> Callable[Concatenate[RedisSpool, P], T]:
+    """A method for which an answer that no script gives is a `SpoolError` as any other."""
+
+    @wraps(method)
+    def called(self: RedisSpool, /, *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(self, *arguments, **named)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if from_signal_handler(error):
+                raise  # in a thread of the application's
+            raise self._server.misunderstood(error) from error
+
+    return called
 
 
 class RedisSpool(Spool):
@@ -71,6 +94,7 @@ class RedisSpool(Spool):
     def writer(self, value: int | None) -> None:
         self._writer, self._top = value, 0
 
+    @_understood
     def add(self, bodies: Sequence[bytes]) -> int:
         """Append messages; returns how many of them, from the first on, had room.
 
@@ -85,6 +109,7 @@ class RedisSpool(Spool):
             self._held.add(self._writer)
         return int(added)
 
+    @_understood
     def read(self, writers: Collection[int], without: Collection[int]) -> list[Row]:
         """The oldest messages of these writers that fit into one batch, but for some by id."""
         left_out: dict[int, list[str]] = {writer: [] for writer in sorted(writers)}
@@ -103,15 +128,17 @@ class RedisSpool(Spool):
                 if writer == self._writer and int(number) > self._top:
                     break  # of a call of `add` whose answer got lost
                 size += len(body)
-                if not fits(len(rows) + 1, size):
+                if rows and not fits(len(rows) + 1, size):
                     return rows
                 rows.append(Row(_id(writer, int(number), int(length)), writer, body))
         return rows
 
+    @_understood
     def delete(self, ids: Collection[int]) -> None:
         """Remove messages, whoever holds them by now."""
         self._run(scripts.DELETE, *(part for each in sorted(ids) for part in _parts(each)))
 
+    @_understood
     def tend(self, writers: Collection[int]) -> tuple[dict[int, int], set[int]]:
         """Renew the lease of these writers, and claim others whose lease has lapsed.
 
@@ -122,21 +149,24 @@ class RedisSpool(Spool):
             found, gone = self._run(scripts.TEND, *sorted(writers))
             claimed = {int(writer): int(messages) for writer, messages in found}
             lost = {int(writer) for writer in gone}
-            self._held -= lost
-            self._held |= claimed.keys()  # which one that was lost may be among, by now
+            # One that was lost may be among the claimed, by now.
+            self._held = self._held & {*writers, self._writer} - lost | claimed.keys()
         return dict(sorted(claimed.items())), lost
 
+    @_understood
     def release(self) -> None:
         """Leave what this holder holds to the others, at once."""
         with self._lock:
             self._run(scripts.RELEASE, *sorted(self._held))
             self._held.clear()
 
+    @_understood
     def has_messages(self) -> bool:
         """Whether there are messages for the write key, whoever holds them."""
         (found,) = self._run(scripts.HAS_MESSAGES)
         return bool(found)
 
+    @_understood
     def survey(self) -> list[Waiting] | None:
         """All writers with messages, for every write key. `None` where there is no spool."""
         with self._lock:
@@ -157,6 +187,7 @@ class RedisSpool(Spool):
         ]
         return sorted(waiting, key=lambda each: each.writer)
 
+    @_understood
     def turn(self, at_once: int, spacing: float, stretch: float) -> Turn:
         """When the next request of all holders with the write key is to be made."""
         given = (at_once, min(spacing, _LONGEST), min(stretch, _LONGEST), _AHEAD)
@@ -203,6 +234,8 @@ class RedisSpool(Spool):
                     f"and this version of sentry-segment knows {scripts.FORMAT}: update "
                     f"sentry-segment, or give spool another database"
                 )
+            if state != b"ok":
+                raise ValueError(state)
             self._generation = answer[0].decode()
         return answer[1:]
 

@@ -131,6 +131,7 @@ return {'ok', generation, writer, top, added}
 READ = _script(
     """
 local count, size, at, found = tonumber(ARGV[6]), tonumber(ARGV[7]), 8, {}
+local is_some = false
 local function read(writer, without)
     local entries, start = {}, '-'
     while true do
@@ -138,7 +139,9 @@ local function read(writer, without)
         for _, entry in ipairs(some) do
             if not without[entry[1]] then
                 count, size = count - 1, size - #entry[2][2]
-                if count < 0 or size < 0 then return entries, true end
+                -- The first in any case: else one that is too long for a request stayed for ever.
+                if (count < 0 or size < 0) and is_some then return entries, true end
+                is_some = true
                 entries[#entries + 1] = {entry[1], entry[2][2]}
             end
         end

@@ -17,10 +17,10 @@ from typing import Any
 from sentry_segment.guest.clock import monotonic
 from sentry_segment.guest.foreign import from_signal_handler
 from sentry_segment.guest.forks import OwnProcess
-from sentry_segment.spool.contract import SpoolError
-from sentry_segment.spool.redis_scripts import Script
+from sentry_segment.spool.contract import SpoolError, SpoolFullError
+from sentry_segment.spool.redis_scripts import TAG, Script
 
-WAIT = 1.0  # seconds: to connect, and for each answer as a whole
+WAIT = 1.0  # seconds: for a call as a whole; twice as long for one that has to connect first
 RULES = "+@read +@write +@scripting +time ~{sentry-segment}:*"
 """What a user must be allowed, as `ACL SETUSER` takes it."""
 
@@ -50,6 +50,7 @@ class RedisServer:
         self._node: tuple[str, int] | None = None  # of a cluster
         self._is_old = False
         self._was_looked_at = False
+        self._end = 0.0  # of the time for the call that is under way
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """What a script answers. Whatever fails is a `SpoolError`, and ends the connection."""
@@ -57,6 +58,7 @@ class RedisServer:
             if self._is_busy:
                 raise SpoolError(f"The spool {self.place} is being used by this thread already")
             self._is_busy = True
+            self._end = monotonic() + WAIT
             try:
                 return self._run(script, keys, arguments)
             except BaseException as error:
@@ -102,18 +104,18 @@ class RedisServer:
             self._disconnect()
             self._process = OwnProcess()
         if self._connection is None:
+            self._end = monotonic() + 2 * WAIT
             self._connection = self._connected()
             self._look_at_settings()
         return self._answer(*command)
 
     def _answer(self, *command: Any) -> Any:
-        self._connection.begin()
         self._connection.send_command(*command)
         return self._connection.read_response()
 
     def _connected(self) -> Any:
         from redis.backoff import NoBackoff
-        from redis.connection import Connection, parse_url
+        from redis.connection import Connection, SSLConnection, parse_url
         from redis.retry import Retry
 
         given: dict[str, Any] = {
@@ -128,13 +130,22 @@ class RedisServer:
         }
         given.pop("max_connections", None)  # of a pool
         kind = given.pop("connection_class", Connection)
+        if issubclass(kind, SSLConnection):  # which redis-py does by itself only from version 6 on
+            given.setdefault("ssl_check_hostname", given.get("ssl_cert_reqs") != "none")
         if self._node is not None:
             given["host"], given["port"] = self._node
             self._node = None  # should it be gone by the next time, the first one knows
-        connection = _in_time(kind)(**given)
+        connection = _in_time(kind, self._rest)(**given)
         connection.connect()
         _open.add(connection)
         return connection
+
+    def _rest(self) -> float:
+        """The seconds that are left of the call's time. Raises where none are."""
+        rest = self._end - monotonic()
+        if rest <= 0:
+            raise TimeoutError("no whole answer in time")
+        return rest
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -174,49 +185,55 @@ class RedisServer:
         return found[1].decode() if found else None
 
     def _failure(self, error: Exception) -> SpoolError:
+        kind = SpoolFullError if _is_full(error) else SpoolError
+        return kind(f"The spool {self.place} can't be used ({_text(error)}): {_advice(error)}")
+
+    def misunderstood(self, error: Exception) -> SpoolError:
+        """For an answer that no script gives. Ends the connection: what comes next may be odd."""
+        self.disconnect()
         return SpoolError(
-            f"The spool {self.place} can't be used ({_text(error)}): {_advice(error)}"
+            f"The spool {self.place} can't be used (it answers with something else, "
+            f"{type(error).__name__}): see that it is a Redis, and that nobody else writes to the "
+            f"keys {TAG}*"
         )
 
 
 class _Socket:
-    """A connection's socket, which has until `end` to give what is read from it.
+    """A connection's socket, which has the rest of a call's time to give what is read from it.
 
     The socket's own timeout is for each read: who sends a byte now and then would be waited for.
     """
 
-    def __init__(self, socket: Any) -> None:
+    def __init__(self, socket: Any, rest: Callable[[], float]) -> None:
         self._socket = socket
-        self.end = monotonic() + WAIT
+        self._rest = rest
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
     def recv(self, *arguments: Any) -> Any:
-        self._give_the_rest()
+        self._socket.settimeout(self._rest())
         return self._socket.recv(*arguments)
 
     def recv_into(self, *arguments: Any) -> Any:
-        self._give_the_rest()
+        self._socket.settimeout(self._rest())
         return self._socket.recv_into(*arguments)
 
-    def _give_the_rest(self) -> None:
-        rest = self.end - monotonic()
-        if rest <= 0:
-            raise TimeoutError("no whole answer in time")
-        self._socket.settimeout(rest)
 
-
-def _in_time(kind: Any) -> Any:
-    """This class of redis-py's connections, with such a socket."""
+def _in_time(kind: Any, rest: Callable[[], float]) -> Any:
+    """This class of redis-py's connections, with such a socket, and the rest for all addresses."""
 
     class InTime(kind):  # type: ignore[misc]
-        def _connect(self) -> _Socket:
-            self._bounded = _Socket(super()._connect())
-            return self._bounded
+        @property
+        def socket_connect_timeout(self) -> float:
+            return min(rest(), WAIT)
 
-        def begin(self) -> None:
-            self._bounded.end = monotonic() + WAIT
+        @socket_connect_timeout.setter
+        def socket_connect_timeout(self, value: float) -> None:
+            pass
+
+        def _connect(self) -> _Socket:
+            return _Socket(super()._connect(), rest)
 
     return InTime
 
@@ -231,12 +248,15 @@ def _moved_to(error: Exception) -> tuple[str, int] | None:
 
 
 def _text(error: Exception) -> str:
-    """Never with what was sent: some errors of Redis's quote the start of a script's arguments."""
-    return (
-        f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-        if str(error)
-        else type(error).__name__
-    )
+    """Never with what was sent: Redis quotes the arguments of what it does not know or can't run,
+    a log-in's too."""
+    said = str(error).partition("with args beginning with")[0].strip(" ,")
+    return ": ".join([type(error).__name__, *[line[:200] for line in said.splitlines()[:1]]])
+
+
+def _is_full(error: Exception) -> bool:
+    # By name: redis-py may be what is missing.
+    return type(error).__name__ == "OutOfMemoryError" or "OOM" in str(error)
 
 
 def _advice(error: Exception) -> str:
@@ -255,7 +275,7 @@ def _advice(error: Exception) -> str:
         return f"allow the user {RULES}"
     if isinstance(error, redis.ReadOnlyError):
         return "it is a replica, as after a failover: give the option spool the primary's address"
-    if isinstance(error, redis.OutOfMemoryError) or "OOM" in text:
+    if _is_full(error):
         return "Redis has no memory left: raise its maxmemory, or lower spool_max_bytes"
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
         return "see that Redis runs and can be reached from here; it is tried again"

@@ -76,7 +76,7 @@ class SqliteSpool(Spool):
                         if number in left_out:
                             continue
                         size += len(body)
-                        if not fits(len(rows) + 1, size):
+                        if rows and not fits(len(rows) + 1, size):
                             return rows
                         rows.append(Row(number, writer, body))
         return rows

@@ -67,8 +67,8 @@ def _unbrotli(body: bytes, most: int) -> bytes:
                 raise BodyError("it is compressed with Brotli, and cut off")
             rest = b""
     except TypeError:  # it has no such limit before 1.2, and some bytes make gigabytes
-        text = "it is compressed with Brotli: `pip install 'brotli>=1.2'` here"
-        raise BodyError(text, 415) from None
+        why = "it is compressed with Brotli: `pip install 'brotli>=1.2'` here"
+        raise BodyError(why, 415) from None
     except brotli.error:
         raise BodyError("it is not compressed with Brotli, as its Content-Encoding says") from None
     return bytes(whole)

@@ -57,6 +57,18 @@ def test_what_was_read_is_unread_no_more() -> None:
     assert (ledger.settled, ledger.recovered) == (3, 1)
 
 
+def test_anothers_writer_is_forgotten_once_all_of_it_is_settled() -> None:
+    """There may be thousands of them, one after the other."""
+    ledger = Ledger()
+    ledger.spool(OWN, added=1, dropped=0)
+    ledger.claim({OTHERS: 2})
+    ledger.settle(spooled(ledger, OTHERS, 3))
+    ledger.settle(spooled(ledger, OWN, 1))
+    assert ledger.all_writers == [OWN, OTHERS]
+    ledger.settle(spooled(ledger, OTHERS, 4))
+    assert ledger.all_writers == [OWN]
+
+
 def test_what_is_lost_to_another_is_settled_but_for_what_is_on_its_way() -> None:
     ledger = Ledger()
     ledger.spool(OWN, added=5, dropped=0)

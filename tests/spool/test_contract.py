@@ -48,6 +48,17 @@ def test_only_what_was_asked_for_is_read(place: Place) -> None:
     assert read(first, max(writers) + 1) == []
 
 
+def test_one_that_fits_into_no_request_is_in_nobodys_way(place: Place) -> None:
+    """It is read by itself, to be refused."""
+    spool = place.spool()
+    writers = begin(spool, b"1", b"x" * 600_000, b"2"), begin(place.spool(), b"3")
+    read_so_far: list[bytes] = []
+    while rows := read(spool, *writers):
+        read_so_far += [row.body for row in rows]
+        delete(spool, rows)
+    assert read_so_far == [b"1", b"x" * 600_000, b"2", b"3"]
+
+
 def test_one_read_is_what_fits_into_one_request(place: Place) -> None:
     spools = [place.spool() for _ in range(2)]
     writers = [

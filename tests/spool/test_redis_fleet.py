@@ -35,7 +35,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for takes no seconds."""
-    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 0.05)
+    monkeypatch.setattr("sentry_segment.delivery.availability.SPOOL_RETRY", 0.05)
     monkeypatch.setattr("sentry_segment.delivery.spooled._TEND_INTERVAL", 0.05)
     monkeypatch.setattr("random.random", lambda: 0.01)
 

@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for takes no seconds, and a lock is met at once."""
-    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 0.05)
+    monkeypatch.setattr("sentry_segment.delivery.availability.SPOOL_RETRY", 0.05)
     monkeypatch.setattr("sentry_segment.spool.sqlite_file._BUSY_TIMEOUT", 0.01)
     monkeypatch.setattr("random.random", lambda: 0.01)
 

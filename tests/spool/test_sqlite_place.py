@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for takes no seconds, and a lock is met at once."""
-    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 0.05)
+    monkeypatch.setattr("sentry_segment.delivery.availability.SPOOL_RETRY", 0.05)
     monkeypatch.setattr("sentry_segment.spool.sqlite_file._BUSY_TIMEOUT", 0.01)
     monkeypatch.setattr("random.random", lambda: 0.01)
 
@@ -135,7 +135,7 @@ def test_a_path_that_cannot_be_used_is_said_once_and_used_when_it_can_be(
     integration = init(segment={"spool": path})
     captured = [capture() for _ in range(3)]
     assert integration.flush(10.0)
-    for _ in range(3):  # met again after each `_SPOOL_RETRY`
+    for _ in range(3):  # met again after each `SPOOL_RETRY`
         capture()
         wait_until(lambda: integration.stats.queued == 0)
         threading.Event().wait(0.06)

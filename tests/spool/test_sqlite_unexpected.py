@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for takes no seconds, and a lock is met at once."""
-    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 0.05)
+    monkeypatch.setattr("sentry_segment.delivery.availability.SPOOL_RETRY", 0.05)
     monkeypatch.setattr("sentry_segment.spool.sqlite_file._BUSY_TIMEOUT", 0.01)
     monkeypatch.setattr("random.random", lambda: 0.01)
 
@@ -38,7 +38,7 @@ def test_a_flush_is_not_done_by_what_overtakes_the_messages_in_the_spool(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sentry_segment.delivery.spooled._SPOOL_RETRY", 3_600.0)
+    monkeypatch.setattr("sentry_segment.delivery.availability.SPOOL_RETRY", 3_600.0)
     path.parent.mkdir()
     integration = init(segment={"spool": path})
     go = hold(collector)
@@ -61,7 +61,7 @@ def test_a_flush_is_not_done_by_what_overtakes_the_messages_in_the_spool(
         assert integration.stats.spooled == 3
         assert not flush.done.done()
     assert integration._worker._backlog._spooled is not None
-    integration._worker._backlog._spooled._again_at = 0.0  # an hour later
+    integration._worker._backlog._spooled._availability.again_at = 0.0  # an hour later
     assert integration.flush(10.0)
     assert flush.done.result(10.0)
     assert len(users(collector)) == 10
