@@ -22,7 +22,7 @@ def decompress(body: bytes | BodyError, encoding: str) -> bytes:
     """The body without its Content-Encoding. Raises `BodyError`, also one given as the body."""
     if isinstance(body, BodyError):
         raise body
-    return inflate.inflate(body, encoding, MAX_BODY_BYTES)
+    return inflate.inflate(body, encoding, MAX_BODY_BYTES, from_anybody=False)
 
 
 def parse(body: bytes) -> Any:

@@ -7,6 +7,8 @@ import zlib
 # zlib's own numbers for the formats: gzip, and either of the two that are called "deflate".
 _WINDOW_BITS = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
 
+_STEP = 64  # bytes of Brotli at once, where it has no bound
+
 
 class BodyError(ValueError):
     """A body that can't be read; `status` is the answer to it."""
@@ -22,13 +24,16 @@ def too_long(most: int) -> BodyError:
     return BodyError(f"it has more than {bound}", 413)
 
 
-def inflate(body: bytes, encoding: str, most: int) -> bytes:
-    """The body without this Content-Encoding, of `most` bytes at the most. Raises `BodyError`."""
+def inflate(body: bytes, encoding: str, most: int, *, from_anybody: bool = True) -> bytes:
+    """The body without this Content-Encoding, of `most` bytes at the most. Raises `BodyError`.
+
+    A body in Brotli that comes `from_anybody` is read by a module that has a bound alone.
+    """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding == "br":
-        return _unbrotli(body, most)
+        return _unbrotli(body, most, from_anybody)
     if encoding not in _WINDOW_BITS:
         raise BodyError(f"its Content-Encoding is {encoding}", 415)
     for bits in _WINDOW_BITS[encoding]:
@@ -49,26 +54,30 @@ def _inflate(body: bytes, bits: int, most: int) -> bytes | None:
     return whole if stream.eof else None
 
 
-def _unbrotli(body: bytes, most: int) -> bytes:
+def _unbrotli(body: bytes, most: int, from_anybody: bool) -> bytes:
     # Sentry's SDK compresses so by itself, in environments that have the module.
     try:
         import brotli
     except ImportError:
         raise BodyError("it is compressed with Brotli: `pip install brotli` here", 415) from None
     stream = brotli.Decompressor()
-    whole, rest = bytearray(), body
+    has_bound = hasattr(stream, "can_accept_more_data")  # from 1.2 on
+    if from_anybody and not has_bound:
+        # Some 60 bytes may make 100 megabytes.
+        raise BodyError("it is compressed with Brotli: `pip install 'brotli>=1.2'` here", 415)
+    step = max(len(body), 1) if has_bound else _STEP
+    whole, position = bytearray(), 0
     try:
         while not stream.is_finished():
-            part = stream.process(rest, output_buffer_limit=most + 1 - len(whole))
+            some = body[position : position + step]
+            position += step
+            bound = {"output_buffer_limit": most + 1 - len(whole)} if has_bound else {}
+            part = stream.process(some, **bound)
             whole += part
             if len(whole) > most:
                 raise too_long(most)
-            if not part and not rest:
+            if not part and not some:
                 raise BodyError("it is compressed with Brotli, and cut off")
-            rest = b""
-    except TypeError:  # it has no such limit before 1.2, and some bytes make gigabytes
-        why = "it is compressed with Brotli: `pip install 'brotli>=1.2'` here"
-        raise BodyError(why, 415) from None
     except brotli.error:
         raise BodyError("it is not compressed with Brotli, as its Content-Encoding says") from None
     return bytes(whole)
