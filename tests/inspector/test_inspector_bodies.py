@@ -114,7 +114,7 @@ class OldBrotli(Brotli):
     """Which has no bound."""
 
     class Decompressor(Brotli.Decompressor):
-        can_accept_more_data = property()  # type: ignore[assignment]
+        can_accept_more_data = property()
 
 
 def test_brotli_is_read_where_the_module_is_there(
