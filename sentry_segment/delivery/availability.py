@@ -41,7 +41,7 @@ class Availability:
         self.again_at = self._now() + SPOOL_RETRY
         self._say(error)
 
-    def is_full(self, error: SpoolError) -> None:
+    def has_no_room(self, error: SpoolError) -> None:
         """Nothing can be written to it; what is there can be read and removed."""
         self._room_at = self._now() + SPOOL_RETRY
         self._say(error)

@@ -96,7 +96,7 @@ class Spooled:
                 self._write()
                 self._availability.works()
         except SpoolFullError as error:
-            self._availability.is_full(error)
+            self._availability.has_no_room(error)
         except SpoolError as error:
             self._failed(error)
 

@@ -71,10 +71,15 @@ class Script(NamedTuple):
     """For Redis before 7, which does not know what the first line says."""
 
 
-def _script(body: str, when_full: bool = True) -> Script:
+# Before Redis 7, a script that has written may go on writing when memory is full.
+_ANYWAY = "redis.call('HDEL', KEYS[1], '-')"
+
+
+def _script(body: str, when_full: bool = True, writes: bool = False) -> Script:
     # What frees memory must be done when there is none.
     head = "#!lua flags=allow-oom" if when_full else "#!lua"
-    return Script(_text(head + _PRELUDE + body), _text(_PRELUDE + body))
+    old_head = _ANYWAY if when_full and writes else ""
+    return Script(_text(head + _PRELUDE + body), _text(old_head + _PRELUDE + body))
 
 
 def _text(code: str) -> Text:
@@ -166,7 +171,8 @@ DELETE = _script(
     """
 for at = 6, #ARGV, 2 do remove(ARGV[at], ARGV[at + 1]) end
 return {'ok', generation or ''}
-"""
+""",
+    writes=True,
 )
 
 # ARGV: the writers that are held. Answers with the claimed ones, each with its number of messages,
@@ -209,7 +215,8 @@ if are_gone then
     if left == 0 then redis.call('HSET', meta, 'bytes', 0) end
 end
 return {'ok', generation or '', claimed, lost}
-"""
+""",
+    writes=True,
 )
 
 # ARGV: the writers that are held.
@@ -222,7 +229,8 @@ for at = 6, #ARGV do
     end
 end
 return {'ok', generation or ''}
-"""
+""",
+    writes=True,
 )
 
 # Answers with 1 or 0.
@@ -285,5 +293,6 @@ redis.call('LPUSH', turns, string.format('%.17g', turn))
 redis.call('LTRIM', turns, 0, at_once - 1)
 redis.call('EXPIRE', turns, math.ceil(math.min(stretch + ahead, 1e8)) + 60)
 return {'ok', generation or '', string.format('%.17g', turn - now), 1}
-"""
+""",
+    writes=True,
 )

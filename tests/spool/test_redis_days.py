@@ -219,10 +219,12 @@ def test_a_connection_that_ends_within_an_answer_costs_that_call_alone(
 # It is full
 
 
+@pytest.mark.parametrize("is_old", [False, True], ids=["Redis 7", "as before Redis 7"])
 def test_one_that_is_full_takes_nothing_and_gives_back_what_is_there(
-    shared_redis: Redis, patient: None
+    shared_redis: Redis, patient: None, is_old: bool
 ) -> None:
     spool, other = spool_at(shared_redis.url), spool_at(shared_redis.url)
+    spool._server._is_old = other._server._is_old = is_old
     writer = begin(spool, *[b"x" * 100] * 100)
     try:
         shared_redis.run("CONFIG", "SET", "maxmemory", 1)
