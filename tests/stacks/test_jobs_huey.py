@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from collector import Collector, Reply
+from collector import Collector
 from redis_servers import redis_server
-from sqlite_spools import kept, let_leases_lapse
-from stacks.arrivals import mirrored, texts_of, wait_for_events
-from stacks.orders import ORDERS, USERS, errors_of
+from stacks.orders import (
+    each_error_arrives_once_and_the_end_waits,
+    the_next_delivers_what_a_killed_one_left,
+)
 from stacks.processes import Process, Stack, stack
 
 
@@ -23,14 +24,10 @@ def shop(collector: Collector, tmp_path: Path) -> Iterator[Stack]:
         yield running
 
 
-def consumer(shop: Stack, kind: str, **environment: str) -> Process:
+def consumer(shop: Stack, *, kind: str, **environment: str) -> Process:
     options = ("--workers", "4", "--worker-type", kind)
     consumer = "huey.bin.huey_consumer"
     return shop.start("-m", consumer, *options, "huey_redis.tasks.huey", **environment)
-
-
-def order(shop: Stack, *orders: str) -> None:
-    shop.run("-m", "huey_redis.order", *orders)
 
 
 @pytest.mark.parametrize(
@@ -40,35 +37,15 @@ def order(shop: Stack, *orders: str) -> None:
 def test_each_error_of_a_known_user_arrives_once_and_the_end_waits_for_segment(
     shop: Stack, collector: Collector, kind: str, end: signal.Signals
 ) -> None:
-    go = threading.Event()
-    collector.answer = lambda call: Reply(delay=go)
-    order(shop, *ORDERS)
-    running = consumer(shop, kind)
-    wait_for_events(collector, 12)
-    running.signal(end)
-    threading.Timer(0.5, go.set).start()
-    assert running.end() == 0, running.output
-    assert mirrored(collector) == errors_of(USERS, "charge", "recommend")
-    assert set(texts_of(collector.events).values()) == {2}  # the visitors' are Sentry's alone
+    worker = partial(consumer, kind=kind)
+    each_error_arrives_once_and_the_end_waits(shop, collector, "huey_redis", worker, end)
 
 
 def test_with_a_spool_the_next_consumer_delivers_what_a_killed_one_left(
     shop: Stack, collector: Collector, tmp_path: Path
 ) -> None:
+    worker = partial(consumer, kind="thread")
     spool = tmp_path / "spool.db"
-    collector.answer = lambda call: Reply(429, {"Retry-After": "300"})
-    order(shop, "7=unicorn-7")
-    first = consumer(shop, "thread", SEGMENT_SPOOL=str(spool))
-    wait_for_events(collector, 2)
-    assert collector.wait_for(lambda: bool(collector.calls) and len(kept(spool)) == 2)
-    assert collector.wait_for(lambda: all(call.status == 429 for call in collector.calls))
-    first.kill_all()
-    collector.answer = None
-    let_leases_lapse(spool)
-    order(shop, "8=unicorn-8")
-    second = consumer(shop, "thread", SEGMENT_SPOOL=str(spool))
-    collector.wait_for_messages(4)
-    second.signal(signal.SIGINT)
-    assert second.end() == 0, second.output
-    assert mirrored(collector) == errors_of(["7", "8"], "charge", "recommend")
-    assert kept(spool) == []
+    the_next_delivers_what_a_killed_one_left(
+        shop, collector, "huey_redis", worker, spool, signal.SIGINT
+    )

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from collector import Call, Collector, Reply
-from sqlite_spools import kept, let_leases_lapse
-from stacks.arrivals import mirrored, texts_of, wait_for_events
-from stacks.orders import ORDERS, USERS, errors_of
+from sqlite_spools import kept
+from stacks.arrivals import mirrored, texts_of
+from stacks.orders import ORDERS, USERS, errors_of, killed_with_two_in_the_spool
 from stacks.processes import Process, Stack, stack
 
 TASKS = ("ray_tasks.tasks.charge", "ray_tasks.tasks.recommend")
@@ -62,12 +62,7 @@ def test_with_a_spool_the_next_workers_deliver_what_killed_ones_left(
     spool = tmp_path / "spool.db"
     collector.answer = lambda call: Reply(429, {"Retry-After": "300"})
     first = order(shop, "7=unicorn-7", SEGMENT_SPOOL=str(spool))
-    wait_for_events(collector, 2)
-    assert collector.wait_for(lambda: bool(collector.calls) and len(kept(spool)) == 2)
-    assert collector.wait_for(lambda: all(call.status == 429 for call in collector.calls))
-    first.kill_all()
-    collector.answer = None
-    let_leases_lapse(spool)
+    killed_with_two_in_the_spool(first, collector, spool)
     second = order(shop, "8=unicorn-8", SEGMENT_SPOOL=str(spool))
     assert second.end() == 0, second.output
     assert mirrored(collector) == errors_of(["7", "8"], *TASKS)
